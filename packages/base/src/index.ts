@@ -1,0 +1,4 @@
+export * from './ids.js';
+export * from './prng.js';
+export * from './result.js';
+export * from './u64.js';

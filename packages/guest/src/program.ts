@@ -1,0 +1,97 @@
+import type { Arch } from '@remio/arch';
+import type { BindKey, GuestAddress, IrqId } from '@remio/base';
+import type { GuestMemory } from '@remio/guest-memory';
+
+/**
+ * A vCPU as a TypeScript guest program sees it. Every operation is an instruction that the hypervisor sees as hardware
+ * would show it: loads and stores outside memory trap with a real encoding, hypercalls go through registers.
+ * One operation of a vCPU is open at a time; await it before the next.
+ */
+export interface GuestCpu {
+  readonly arch: Arch;
+  /** Position of this vCPU in its VM, from 0. */
+  readonly index: number;
+  load8(address: bigint): Promise<number>;
+  load16(address: bigint): Promise<number>;
+  load32(address: bigint): Promise<number>;
+  load64(address: bigint): Promise<bigint>;
+  store8(address: bigint, value: number): Promise<void>;
+  store16(address: bigint, value: number): Promise<void>;
+  store32(address: bigint, value: number): Promise<void>;
+  store64(address: bigint, value: bigint): Promise<void>;
+  /**
+   * HVC (AArch64) or ECALL (RV64) with these registers (x0.. or a0..; missing ones are 0).
+   * @returns x0..x6 or a0..a7 afterwards; valid until this vCPU's next operation
+   */
+  hypercall(registers: readonly bigint[]): Promise<readonly bigint[]>;
+  /** WFI: goes on when an interrupt is pending, after its handler ran. */
+  waitForInterrupt(): Promise<void>;
+  /** Registers the handler of an interrupt. Handlers run before the vCPU's next operation, one at a time. */
+  onInterrupt(irq: IrqId, handler: (irq: IrqId) => void | Promise<void>): void;
+  /** Programs the VM's interrupt controller so that `irq` is enabled and goes to this vCPU. */
+  enableInterrupt(irq: IrqId): Promise<void>;
+  /** The vCPU's counter (CNTVCT_EL0, time), in nanoseconds. */
+  counter(): bigint;
+  /** Arms the vCPU's one-shot timer at this counter value; undefined disarms. Its interrupt is {@link timerIrq}. */
+  setTimer(deadline: bigint | undefined): Promise<void>;
+  /** PPI 27 on AArch64; the supervisor timer (local interrupt 5) on RV64. */
+  readonly timerIrq: IrqId;
+  /**
+   * Starts another vCPU of this VM through PSCI CPU_ON or SBI hart_start, with `program` as its entry point.
+   * @returns the service's error code, 0 on success
+   */
+  startCpu(index: number, program: (cpu: GuestCpu) => Promise<void>): Promise<bigint>;
+}
+
+/** A load or store ended as a synchronous external abort or an access fault; thrown out of the awaited access. */
+export class GuestFault extends Error {
+  override readonly name = 'GuestFault';
+  /**
+   * @param syndrome ESR_EL1 or scause
+   * @param address FAR_EL1 or stval
+   */
+  constructor(
+    readonly syndrome: bigint,
+    readonly address: bigint,
+  ) {
+    super(`access to 0x${address.toString(16)} ended as a fault (syndrome 0x${syndrome.toString(16)})`);
+  }
+}
+
+/** One end of a Remote I/O device as its own VM sees it. */
+export interface GuestDeviceEnd {
+  /** Position in the VM's list: the hypercalls' dm_id. */
+  readonly dm: number;
+  readonly name: string;
+  readonly type: 'frontend' | 'backend';
+  readonly bindKey: BindKey;
+  /** The frontend's register window; at a backend, the window of its frontend. */
+  readonly window: { readonly base: GuestAddress; readonly size: number };
+  readonly interrupt: IrqId;
+  /** The memory shared with the other end. */
+  readonly shmem: GuestMemory;
+  /** What the topology says of the device model (backend) or driver (frontend). */
+  readonly options: unknown;
+}
+
+/** A VM as its program sees it. */
+export interface GuestVm {
+  readonly name: string;
+  readonly arch: Arch;
+  readonly cpus: number;
+  readonly devices: readonly GuestDeviceEnd[];
+  /** `program.options` of the topology. */
+  readonly options: unknown;
+  /** Host time, for throughput figures; nanoseconds. */
+  hostTime(): bigint;
+  /** Tells whoever watches the platform: progress, results. Plain data only. */
+  report(event: { readonly kind: string; readonly [field: string]: unknown }): void;
+  /** A line for the VM's console. */
+  log(line: string): void;
+}
+
+/** What runs on a VM: entered on its first vCPU; the VM has ended its work when the promise settles. */
+export type GuestProgram = (cpu: GuestCpu, vm: GuestVm) => Promise<void>;
+
+/** What a user's module exports as `default`: makes the program of one VM from the topology's `options`. */
+export type ProgramFactory = (options: unknown) => GuestProgram | Promise<GuestProgram>;

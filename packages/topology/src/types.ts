@@ -1,0 +1,71 @@
+import type { Arch } from '@remio/arch';
+import type { BindKey, CpuId, GuestAddress, IrqId, VmId } from '@remio/base';
+import type { BoardProfile } from '@remio/board';
+
+/** A shared memory of the platform; the position in the list is Bao's `shmem_id`. */
+export interface SharedMemory {
+  readonly id: number;
+  readonly name: string;
+  /** Bytes, a multiple of the page size. */
+  readonly size: number;
+}
+
+export interface MemoryRegion {
+  readonly base: GuestAddress;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** A built-in by name, or a user's ES module by path, with what it is given. */
+export interface ModuleRef {
+  readonly kind: 'builtin' | 'module';
+  /** Name of the built-in, or absolute path of the module. */
+  readonly name: string;
+  readonly options: unknown;
+}
+
+/** One entry of a VM's `remio_devs`; the position is the hypercalls' dm_id. */
+export interface RemioDev {
+  readonly dm: number;
+  /** The device's name, the same at both ends. */
+  readonly name: string;
+  readonly type: 'frontend' | 'backend';
+  readonly bindKey: BindKey;
+  /** The frontend's window; at a backend, the window of its frontend. */
+  readonly window: { readonly base: GuestAddress; readonly size: number };
+  readonly interrupt: IrqId;
+  /** Guest-physical range at this end, and which shared memory backs it. */
+  readonly shmem: { readonly id: number; readonly base: GuestAddress; readonly size: number };
+  /** Nanoseconds; frontend only. */
+  readonly deadline?: number;
+  /** Backend: the device model. Frontend: absent (the VM's program drives it) . */
+  readonly device?: ModuleRef;
+}
+
+export interface Vm {
+  readonly id: VmId;
+  readonly name: string;
+  /** CPUs of the board, ascending; the position is the vCPU's index. */
+  readonly cpus: readonly CpuId[];
+  readonly memory: readonly MemoryRegion[];
+  readonly remioDevs: readonly RemioDev[];
+  readonly program: ModuleRef;
+}
+
+/** A topology that passed every check. */
+export interface Topology {
+  readonly name: string;
+  /** Absolute path of the file that it came from. */
+  readonly file: string;
+  readonly arch: Arch;
+  readonly board: BoardProfile;
+  readonly profile: 'reference' | 'hardened';
+  /** Request slots of the core: one per CPU of the board. */
+  readonly slots: number;
+  /** Messages that a CPU's queue holds. */
+  readonly queue: number;
+  readonly sharedMemories: readonly SharedMemory[];
+  readonly vms: readonly Vm[];
+  /** SHA-256 of the canonical form, hexadecimal: both ends of a connection must have the same. */
+  readonly digest: string;
+}

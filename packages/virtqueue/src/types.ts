@@ -1,0 +1,83 @@
+/** A queue as the driver programmed it, before it runs (4.2.2: QueueSize, QueueDesc, QueueDriver, QueueDevice). */
+export interface QueueConfig {
+  readonly size: number;
+  /** Guest-physical addresses of the Descriptor Area, Driver Area and Device Area. */
+  readonly descriptorArea: bigint;
+  readonly driverArea: bigint;
+  readonly deviceArea: bigint;
+}
+
+/** A checked piece of guest memory: offset into the `GuestMemory` (already located) and length in bytes. */
+export interface Segment {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** A descriptor chain, copied once out of guest memory; nothing reads its descriptors again. */
+export interface Chain {
+  /** Index of the head descriptor: what {@link DeviceQueue.push} returns to the driver. */
+  readonly head: number;
+  readonly readable: readonly Segment[];
+  readonly writable: readonly Segment[];
+  readonly readableLength: number;
+  readonly writableLength: number;
+}
+
+/** What is wrong with a ring, with the clause that the driver or device violated. */
+export interface QueueError {
+  readonly code: string;
+  /** Section of VirtIO 1.4, such as `2.7.5.3.1`. */
+  readonly clause: string;
+  readonly detail: string;
+}
+
+export type Popped =
+  | { readonly kind: 'chain'; readonly chain: Chain }
+  /** A chain that cannot be served (bad buffer address, wrong order) in a healthy ring: push its head back with length 0. */
+  | { readonly kind: 'rejected'; readonly head: number; readonly error: QueueError }
+  | { readonly kind: 'empty' }
+  /** Memory is not local yet: nothing changed, call again after `GuestMemory.onLocal`. */
+  | { readonly kind: 'wait' }
+  /** The ring is latched as broken (until reset). */
+  | { readonly kind: 'broken'; readonly error: QueueError };
+
+/** The device side of a virtqueue, after activation. */
+export interface DeviceQueue {
+  readonly size: number;
+  /** Chains popped and not yet pushed. */
+  readonly inFlight: number;
+  readonly error: QueueError | undefined;
+  pop(): Popped;
+  /** Returns a chain to the driver with `written` bytes written. False: memory is not local yet, call again. */
+  push(head: number, written: number): boolean;
+  /** Whether the driver wants an interrupt for what was pushed since the last call (2.7.7). */
+  shouldInterrupt(): boolean;
+  /** Asks the driver for notifications or for none (2.7.10); after `true`, look for chains once more. */
+  setNotifications(wanted: boolean): void;
+}
+
+/** A buffer of a request as the driver knows it. */
+export interface GuestBuffer {
+  readonly address: bigint;
+  readonly length: number;
+}
+
+export type UsedElement<Token> =
+  | { readonly kind: 'used'; readonly token: Token; readonly written: number }
+  | { readonly kind: 'empty' }
+  | { readonly kind: 'broken'; readonly error: QueueError };
+
+/** The driver side of a virtqueue. Its memory is its VM's own: always local. */
+export interface DriverQueue<Token> {
+  readonly size: number;
+  readonly free: number;
+  readonly inFlight: number;
+  readonly error: QueueError | undefined;
+  /** Makes a chain available (seen by the device after {@link publish}). False: not enough descriptors are free. */
+  add(readable: readonly GuestBuffer[], writable: readonly GuestBuffer[], token: Token): boolean;
+  /** Publishes what was added; returns whether the device wants a notification (2.7.10). */
+  publish(): boolean;
+  popUsed(): UsedElement<Token>;
+  /** Asks the device for interrupts or for none (2.7.7); returns true if used elements came meanwhile. */
+  setInterrupts(wanted: boolean): boolean;
+}
