@@ -1,40 +1,29 @@
 #!/usr/bin/env node
-// Completes package-lock.json with the optional packages of other platforms, which npm leaves out
-// behind a filtered registry, so that `npm ci` accepts the lockfile on every platform.
-// Run it after every dependency change:  node complete-lockfile.mjs [package-lock.json]
+// npm writes a lockfile without the optional packages of other platforms when its registry does not list them, and
+// `npm ci` then refuses that lockfile elsewhere. This adds an entry for each one that is missing.
+// Run it after every change of dependencies:  node tools/complete-lockfile.mjs [package-lock.json]
 import { readFileSync, writeFileSync } from 'node:fs';
 
-const OS = [
-  'darwin',
-  'linux',
-  'win32',
-  'freebsd',
-  'openbsd',
-  'netbsd',
-  'android',
-  'sunos',
-  'aix',
-  'openharmony',
-  'wasi',
-];
-const CPU = ['x64', 'arm64', 'arm', 'ia32', 's390x', 'ppc64', 'riscv64', 'loong64', 'mips64el', 'wasm32'];
+const SYSTEMS = ['darwin', 'linux', 'win32', 'freebsd', 'openbsd', 'netbsd', 'android', 'sunos', 'aix', 'openharmony', 'wasi'];
+const CPUS = ['x64', 'arm64', 'arm', 'ia32', 's390x', 'ppc64', 'riscv64', 'loong64', 'mips64el', 'wasm32'];
 
-/** The platform that a package's name speaks of, as npm's `os`, `cpu` and `libc` fields. */
-function platformOf(name) {
-  const words = name.toLowerCase().split(/[-_/.]/);
-  const os = OS.find((word) => words.includes(word));
-  const cpu = CPU.find((word) => words.includes(word)) ?? (words.includes('gnueabihf') ? 'arm' : undefined);
-  const libc = words.some((word) => word.startsWith('musl')) ? 'musl' : undefined;
-  return { ...(os && { os: [os] }), ...(cpu && { cpu: [cpu] }), ...(libc && { libc: [libc] }) };
+/** The `os`, `cpu` and `libc` fields that npm would write for a package, read off its name. */
+function platformFields(name) {
+  const words = new Set(name.toLowerCase().split(/[-_/.]/));
+  const os = SYSTEMS.find((system) => words.has(system));
+  const cpu = CPUS.find((candidate) => words.has(candidate)) ?? (words.has('gnueabihf') ? 'arm' : undefined);
+  const musl = [...words].some((word) => word.startsWith('musl'));
+  return { ...(os && { os: [os] }), ...(cpu && { cpu: [cpu] }), ...(musl && { libc: ['musl'] }) };
 }
 
-/** Whether `dependency`, asked for by the package at `path`, is in the lockfile, by Node's resolution rules. */
-function isLocked(packages, path, dependency) {
-  for (let base = path; ; ) {
-    if (packages[`${base ? `${base}/` : ''}node_modules/${dependency}`]) return true;
+/** Whether Node, resolving from the package at `path`, would find `dependency` among the locked packages. */
+function resolves(packages, path, dependency) {
+  let base = path;
+  for (;;) {
+    if (packages[`${base === '' ? '' : `${base}/`}node_modules/${dependency}`] !== undefined) return true;
     if (base === '') return false;
     const parent = base.lastIndexOf('/node_modules/');
-    base = parent >= 0 ? base.slice(0, parent) : '';
+    base = parent < 0 ? '' : base.slice(0, parent);
   }
 }
 
@@ -43,12 +32,12 @@ const lock = JSON.parse(readFileSync(file, 'utf8'));
 let added = 0;
 for (const [path, entry] of Object.entries(lock.packages)) {
   for (const [dependency, range] of Object.entries(entry.optionalDependencies ?? {})) {
-    if (isLocked(lock.packages, path, dependency)) continue;
+    if (resolves(lock.packages, path, dependency)) continue;
     lock.packages[`node_modules/${dependency}`] = {
       version: range.replace(/^[\^~]/, ''),
       ...(entry.dev && { dev: true }),
       optional: true,
-      ...platformOf(dependency),
+      ...platformFields(dependency),
       engines: {},
     };
     added += 1;
