@@ -1,1 +1,5 @@
+export * from './aarch64.js';
+export * from './bao.js';
+export * from './hypercall.js';
+export * from './riscv64.js';
 export * from './traps.js';

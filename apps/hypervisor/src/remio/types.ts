@@ -1,4 +1,4 @@
-import type { MmioAccess } from '@remio/arch';
+import type { BaoCall, MmioAccess } from '@remio/arch';
 import type { BindKey, CpuId, IrqId, RequestId, VmId } from '@remio/base';
 
 /** Which behaviour the core has: the reference's, bit by bit, or the same ABI without its hazards. */
@@ -45,23 +45,12 @@ export type CpuMessage =
   | { readonly kind: 'notify'; readonly irq: number }
   | { readonly kind: 'read-done' | 'write-done'; readonly key: bigint; readonly id: bigint };
 
-/** The arguments of a Bao hypercall, decoded from registers. */
-export interface RemioCall {
-  /** Hypercall number: HC_IPC 1, HC_REMIO 2. */
-  readonly nr: bigint;
-  readonly dm: bigint;
-  readonly addr: bigint;
-  readonly op: bigint;
-  readonly value: bigint;
-  readonly id: bigint;
-}
-
 /** Everything that can happen to the core. `now` is nanoseconds on the engine's clock. */
 export type CoreInput =
   /** The VM that owns this CPU brings up its ends (vm_init, on one of its CPUs). */
   | { readonly kind: 'start'; readonly cpu: CpuId }
   | { readonly kind: 'mmio'; readonly cpu: CpuId; readonly access: MmioAccess; readonly now: number }
-  | { readonly kind: 'hypercall'; readonly cpu: CpuId; readonly call: RemioCall }
+  | { readonly kind: 'hypercall'; readonly cpu: CpuId; readonly call: BaoCall }
   /** The CPU handles its queued messages, oldest first, at most `max`. */
   | { readonly kind: 'deliver'; readonly cpu: CpuId; readonly max?: number }
   /**
