@@ -1,5 +1,6 @@
 import type { BaoCall, MmioAccess } from '@remio/arch';
 import type { BindKey, CpuId, IrqId, RequestId, VmId } from '@remio/base';
+import type { RuleId } from './rules.js';
 
 /** Which behaviour the core has: the reference's, bit by bit, or the same ABI without its hazards. */
 export type Profile = 'reference' | 'hardened';
@@ -101,8 +102,17 @@ export type CoreEffect =
   /** The result of a `mmio` input, or of an access that waited. */
   | { readonly kind: 'access'; readonly cpu: CpuId; readonly result: AccessResult }
   /** A request joined a device's pending list: it may be leased to the backend's runtime. */
-  | { readonly kind: 'pending'; readonly id: RequestId; readonly backend: VmId; readonly dm: number }
-  /** A request left a pending list otherwise than by an ASK of its backend: its lease is void. */
+  | {
+      readonly kind: 'pending';
+      readonly id: RequestId;
+      readonly backend: VmId;
+      readonly dm: number;
+      readonly addr: bigint;
+      readonly op: number;
+      readonly value: bigint;
+      readonly width: number;
+    }
+  /** A request left a pending list otherwise than by `leased-ask`: its lease, if any, is void. */
   | { readonly kind: 'revoked'; readonly id: RequestId; readonly backend: VmId; readonly dm: number }
   | { readonly kind: 'pause'; readonly cpu: CpuId }
   | { readonly kind: 'resume'; readonly cpu: CpuId }
@@ -110,4 +120,4 @@ export type CoreEffect =
   | { readonly kind: 'fault'; readonly cpu: CpuId; readonly reason: FaultReason }
   | { readonly kind: 'event'; readonly event: CoreEvent }
   /** `hardened` did otherwise than the reference would have, for this reason (docs/hardening.md). */
-  | { readonly kind: 'rule'; readonly rule: string; readonly cpu: CpuId };
+  | { readonly kind: 'rule'; readonly rule: RuleId; readonly cpu: CpuId };

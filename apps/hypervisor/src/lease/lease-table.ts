@@ -1,0 +1,140 @@
+import {
+  type Arch,
+  type BaoCall,
+  HC_E_SUCCESS,
+  HC_REMIO,
+  type HypercallFrame,
+  REMIO_HYP_ASK,
+  REMIO_HYP_NOTIFY,
+  REMIO_HYP_READ,
+  REMIO_HYP_WRITE,
+} from '@remio/arch';
+import { type CpuId, type RequestId, U64_MAX, type VmId } from '@remio/base';
+import type { HypervisorRecord, VmRecord } from '@remio/protocol';
+import { decodeHypercall, encodeBaoResult } from '../abi/index.js';
+import { askOutputs } from '../remio/calls.js';
+import type { Profile } from '../remio/types.js';
+
+/** What the hypervisor sent ahead. */
+type Lease = Extract<HypervisorRecord, { kind: 'lease' }>;
+
+/** How a hypercall goes on: answered here (and told to the hypervisor), or by the hypervisor. */
+export type LeaseAnswer =
+  | {
+      readonly kind: 'answered';
+      readonly registers: readonly bigint[];
+      readonly pc: bigint;
+      /** Tells the hypervisor what was done; in order with everything else that the VM says. */
+      readonly posted: VmRecord;
+    }
+  | { readonly kind: 'forward' };
+
+const FORWARD: LeaseAnswer = { kind: 'forward' };
+
+/** What is known of one device end of the VM. */
+interface End {
+  readonly leases: Lease[];
+  /** Operation of each request that was handed out here and not completed yet. */
+  readonly taken: Map<bigint, bigint>;
+  /** Forwarded calls after which the pending list may be another: no ASK is answered here until they are back. */
+  barriers: number;
+}
+
+/**
+ * The core's delegate in the process of a backend VM: requests that the hypervisor sent ahead (leases) are answered
+ * from here, so that an ASK or a completion costs no message exchange. Registers, result codes and the order of requests
+ * are those that the core would give: it executes the same calls, in the same order, a little later.
+ *
+ * Everything that a lease does not decide (an empty ASK, a wrong id or role, other services) goes to the hypervisor.
+ * One answer can differ from the core's: a completion that crosses its request's deadline is answered 0 although the
+ * request has ended. A result of 0 never meant more than "message queued".
+ */
+export class LeaseTable {
+  readonly #vm: VmId;
+  readonly #arch: Arch;
+  readonly #profile: Profile;
+  readonly #ends = new Map<bigint, End>();
+  /** By CPU: the end whose barrier its forwarded call holds. */
+  readonly #holders = new Map<CpuId, End>();
+
+  constructor(vm: VmId, arch: Arch, profile: Profile) {
+    this.#vm = vm;
+    this.#arch = arch;
+    this.#profile = profile;
+  }
+
+  /** Takes a request that was sent ahead. Its device is ready: both of its ends are up, and stay so. */
+  lease(lease: Lease): void {
+    const dm = BigInt(lease.dm);
+    let end = this.#ends.get(dm);
+    if (end === undefined) {
+      end = { leases: [], taken: new Map(), barriers: 0 };
+      this.#ends.set(dm, end);
+    }
+    end.leases.push(lease);
+  }
+
+  /** Gives a lease back that is void; one that was used already is unaffected. */
+  revoke(dm: number, id: RequestId): void {
+    const end = this.#ends.get(BigInt(dm));
+    const position = end?.leases.findIndex((lease) => lease.id === id) ?? -1;
+    if (end !== undefined && position >= 0) end.leases.splice(position, 1);
+  }
+
+  /** The hypervisor answered a forwarded call of this CPU. */
+  answered(cpu: CpuId): void {
+    const end = this.#holders.get(cpu);
+    if (end === undefined) return;
+    end.barriers -= 1;
+    this.#holders.delete(cpu);
+  }
+
+  /** Answers a hypercall if leases decide it. */
+  hypercall(cpu: CpuId, frame: HypercallFrame): LeaseAnswer {
+    if (frame.arch !== this.#arch) return FORWARD;
+    const decoded = decodeHypercall(frame);
+    if (decoded.service !== 'bao' || decoded.call.nr !== HC_REMIO) return FORWARD;
+    const { call } = decoded;
+    const end = this.#ends.get(call.dm);
+    if (end === undefined) return FORWARD;
+    switch (call.op) {
+      case REMIO_HYP_ASK:
+        return this.#ask(cpu, frame, call, end);
+      case REMIO_HYP_WRITE:
+      case REMIO_HYP_READ:
+        return this.#complete(cpu, frame, call, end);
+      case REMIO_HYP_NOTIFY:
+        return this.#post(cpu, frame);
+      default:
+        return FORWARD;
+    }
+  }
+
+  #ask(cpu: CpuId, frame: HypercallFrame, call: BaoCall, end: End): LeaseAnswer {
+    if (call.addr !== 0n || call.value !== 0n || end.barriers > 0) return FORWARD;
+    const lease = end.leases.shift();
+    if (lease === undefined) return FORWARD;
+    end.taken.set(lease.id, BigInt(lease.op));
+    const out = askOutputs(lease.addr, lease.op, lease.value, lease.width, lease.id, end.leases.length > 0);
+    const posted: VmRecord = { kind: 'asked', vm: this.#vm, cpu, id: lease.id };
+    return { kind: 'answered', ...encodeBaoResult(frame, HC_E_SUCCESS, out), posted };
+  }
+
+  #complete(cpu: CpuId, frame: HypercallFrame, call: BaoCall, end: End): LeaseAnswer {
+    if (call.id === U64_MAX && this.#profile === 'reference') {
+      // The reference takes the oldest pending request off the list: which one that is, only it can say.
+      end.barriers += 1;
+      this.#holders.set(cpu, end);
+      return FORWARD;
+    }
+    const op = end.taken.get(call.id);
+    if (op === undefined || (this.#profile === 'hardened' && op !== call.op)) return FORWARD;
+    end.taken.delete(call.id);
+    return this.#post(cpu, frame);
+  }
+
+  #post(cpu: CpuId, frame: HypercallFrame): LeaseAnswer {
+    const posted: VmRecord = { kind: 'posted', vm: this.#vm, cpu, frame };
+    return { kind: 'answered', ...encodeBaoResult(frame, HC_E_SUCCESS, undefined), posted };
+  }
+}

@@ -1,0 +1,34 @@
+/** What one device did since the platform started. Counts only; times are kept where time is known. */
+export interface DeviceStats {
+  /** Accesses that became requests (reads and writes of the frontend). */
+  accesses: number;
+  /** Requests that the backend completed. */
+  completions: number;
+  /** Interrupts raised in the backend for requests. */
+  backendInterrupts: number;
+  /** NOTIFY hypercalls: interrupts raised in the frontend. */
+  notifications: number;
+  /** Accesses that ended as faults. */
+  faults: number;
+}
+
+/** What one VM did since the platform started. */
+export interface VmStats {
+  traps: number;
+  hypercalls: number;
+  /** Interrupts handed to its vCPUs. */
+  interrupts: number;
+  faults: number;
+  /** Times that its process was lost. */
+  losses: number;
+}
+
+export const newDeviceStats = (): DeviceStats => ({
+  accesses: 0,
+  completions: 0,
+  backendInterrupts: 0,
+  notifications: 0,
+  faults: 0,
+});
+
+export const newVmStats = (): VmStats => ({ traps: 0, hypercalls: 0, interrupts: 0, faults: 0, losses: 0 });
