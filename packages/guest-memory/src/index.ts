@@ -1,1 +1,3 @@
+export * from './delayed-memory.js';
 export * from './guest-memory.js';
+export * from './local-memory.js';

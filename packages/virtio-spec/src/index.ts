@@ -1,1 +1,4 @@
-export {};
+export * from './block.js';
+export * from './features.js';
+export * from './mmio.js';
+export * from './split-ring.js';

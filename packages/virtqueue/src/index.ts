@@ -1,1 +1,5 @@
+export * from './decode-queue.js';
+export * from './split-device-queue.js';
+export * from './split-driver-queue.js';
+export { layoutSplitQueue, needsEvent } from './split-layout.js';
 export * from './types.js';

@@ -1,0 +1,89 @@
+import { assert, type GuestAddress } from '@remio/base';
+import type { GuestMemory, Intent } from './guest-memory.js';
+
+/** Memory of this process: an array, or a mapping that other processes see as well. Every range is local, always. */
+export class LocalMemory implements GuestMemory {
+  readonly base: GuestAddress;
+  readonly size: number;
+  onLocal: () => void = () => {};
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #u16: Uint16Array;
+  readonly #u32: Uint32Array;
+
+  /**
+   * @param base guest-physical address of the first byte
+   * @param buffer the memory; its length is a multiple of 4
+   */
+  constructor(base: GuestAddress, buffer: ArrayBuffer | SharedArrayBuffer) {
+    assert(buffer.byteLength % 4 === 0, 'guest memory is a whole number of words');
+    this.base = base;
+    this.size = buffer.byteLength;
+    this.#bytes = new Uint8Array(buffer);
+    this.#view = new DataView(buffer);
+    this.#u16 = new Uint16Array(buffer);
+    this.#u32 = new Uint32Array(buffer);
+  }
+
+  locate(address: bigint, length: number): number {
+    const from = address - this.base;
+    // `from` is exact and `size` below 2^53, so neither the comparison nor the sum can wrap.
+    if (from < 0n || from > BigInt(this.size)) return -1;
+    const offset = Number(from);
+    return length <= this.size - offset ? offset : -1;
+  }
+
+  need(_offset: number, _length: number, _intent: Intent): boolean {
+    return true;
+  }
+
+  bytes(offset: number, length: number): Uint8Array {
+    return this.#bytes.subarray(offset, offset + length);
+  }
+
+  written(_offset: number, _length: number): void {}
+  hold(_offset: number, _length: number): void {}
+  release(_offset: number, _length: number): void {}
+
+  readU8(offset: number): number {
+    return this.#view.getUint8(offset);
+  }
+  readU16(offset: number): number {
+    return this.#view.getUint16(offset, true);
+  }
+  readU32(offset: number): number {
+    return this.#view.getUint32(offset, true);
+  }
+  readU64(offset: number): bigint {
+    return this.#view.getBigUint64(offset, true);
+  }
+  writeU8(offset: number, value: number): void {
+    this.#view.setUint8(offset, value);
+  }
+  writeU16(offset: number, value: number): void {
+    this.#view.setUint16(offset, value, true);
+  }
+  writeU32(offset: number, value: number): void {
+    this.#view.setUint32(offset, value, true);
+  }
+  writeU64(offset: number, value: bigint): void {
+    this.#view.setBigUint64(offset, value, true);
+  }
+
+  loadU16(offset: number): number {
+    return Atomics.load(this.#u16, offset >>> 1);
+  }
+  storeU16(offset: number, value: number): void {
+    Atomics.store(this.#u16, offset >>> 1, value);
+  }
+  loadU32(offset: number): number {
+    return Atomics.load(this.#u32, offset >>> 2);
+  }
+  storeU32(offset: number, value: number): void {
+    Atomics.store(this.#u32, offset >>> 2, value);
+  }
+}
+
+/** Guest memory of this process alone, zeroed. */
+export const allocateMemory = (base: GuestAddress, size: number): LocalMemory =>
+  new LocalMemory(base, new ArrayBuffer(size));
