@@ -4,7 +4,19 @@
 // Run it after every change of dependencies:  node tools/complete-lockfile.mjs [package-lock.json]
 import { readFileSync, writeFileSync } from 'node:fs';
 
-const SYSTEMS = ['darwin', 'linux', 'win32', 'freebsd', 'openbsd', 'netbsd', 'android', 'sunos', 'aix', 'openharmony', 'wasi'];
+const SYSTEMS = [
+  'darwin',
+  'linux',
+  'win32',
+  'freebsd',
+  'openbsd',
+  'netbsd',
+  'android',
+  'sunos',
+  'aix',
+  'openharmony',
+  'wasi',
+];
 const CPUS = ['x64', 'arm64', 'arm', 'ia32', 's390x', 'ppc64', 'riscv64', 'loong64', 'mips64el', 'wasm32'];
 
 /** The `os`, `cpu` and `libc` fields that npm would write for a package, read off its name. */

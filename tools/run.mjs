@@ -6,8 +6,8 @@
 //   node tools/run.mjs test               every test (npm test)
 //   node tools/run.mjs remio ARGS...      the command (npm run remio -- ARGS...)
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -41,7 +41,9 @@ function run(command, args, { quiet = false } = {}) {
 /** Installs the dependencies of the lockfile, unless exactly these are installed. */
 function install() {
   const stamp = join(root, 'node_modules', '.remio-lock');
-  const lock = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
   console.error('installing dependencies (npm ci)');
   run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { quiet: true });
@@ -49,9 +51,13 @@ function install() {
 }
 
 function build() {
-  run(process.execPath, [join(root, 'node_modules', 'nx', 'dist', 'bin', 'nx.js'), 'run', 'remio:compile', '--outputStyle=static'], {
-    quiet: true,
-  });
+  run(
+    process.execPath,
+    [join(root, 'node_modules', 'nx', 'dist', 'bin', 'nx.js'), 'run', 'remio:compile', '--outputStyle=static'],
+    {
+      quiet: true,
+    },
+  );
 }
 
 const [what = 'demo', ...rest] = process.argv.slice(2);

@@ -87,7 +87,8 @@ describe('the direction of dependencies', () => {
         for (const name of imported(readFileSync(file, 'utf8'))) {
           if (name === part.name) continue;
           const place = relative(root, file);
-          if (!isTest(file) && rank(name) >= rank(part.name)) wrong.push(`${place} imports ${name}, which is not below`);
+          if (!isTest(file) && rank(name) >= rank(part.name))
+            wrong.push(`${place} imports ${name}, which is not below`);
           if (!isTest(file) && !declared.has(name)) wrong.push(`${place} imports ${name}, which package.json lacks`);
         }
       }

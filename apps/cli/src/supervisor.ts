@@ -1,0 +1,144 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { join } from 'node:path';
+
+/** A process of the platform. */
+export interface ChildSpec {
+  /** Names the process in messages and its log file. */
+  readonly name: string;
+  /** JavaScript file. */
+  readonly entry: string;
+  readonly args: readonly string[];
+  /** Whether it is started again when it ends by itself with a failure. */
+  readonly restart: boolean;
+  /** Physical CPU of the host to pin it to (through taskset); absent: none. */
+  readonly hostCpu?: number;
+}
+
+export type ChildEvent =
+  | { readonly kind: 'started'; readonly name: string; readonly pid: number }
+  | {
+      readonly kind: 'ended';
+      readonly name: string;
+      readonly pid: number;
+      readonly how: string;
+      readonly failed: boolean;
+    };
+
+interface Child {
+  readonly spec: ChildSpec;
+  readonly process: ChildProcess;
+  readonly ended: Promise<void>;
+  /** The last lines of its standard error, for the message when it fails. */
+  readonly tail: string[];
+}
+
+/** Milliseconds that children have to end after SIGTERM before they are killed. */
+const GRACE_MS = 1_500;
+/** Restarts of one process within {@link RESTART_WINDOW_MS} after which it is given up. */
+const RESTARTS_MAX = 5;
+const RESTART_WINDOW_MS = 30_000;
+
+/**
+ * Starts the processes of a platform, starts failed ones again, and ends them all.
+ *
+ * A process that is replaced has been reaped before its successor starts, so two never claim one VM. Children hold a
+ * channel to this process and end themselves when it closes, so none outlives a SIGKILL of this one.
+ */
+export class Supervisor {
+  readonly #children = new Map<string, Child>();
+  readonly #restarts = new Map<string, number[]>();
+  readonly #logs: string;
+  readonly #onEvent: (event: ChildEvent) => void;
+  #stopping = false;
+
+  /**
+   * @param logs directory for the processes' logs, one file each
+   * @param onEvent told of every start and end
+   */
+  constructor(logs: string, onEvent: (event: ChildEvent) => void) {
+    this.#logs = logs;
+    this.#onEvent = onEvent;
+  }
+
+  /** Process ids by name, of those that run. */
+  pids(): ReadonlyMap<string, number> {
+    return new Map([...this.#children].map(([name, child]) => [name, child.process.pid ?? -1]));
+  }
+
+  /**
+   * Starts a process and waits until it says that it is ready.
+   * @throws Error with the end of its log when it ends before
+   */
+  async start(spec: ChildSpec): Promise<void> {
+    const child = this.#spawn(spec);
+    await new Promise<void>((resolve, reject) => {
+      child.process.on('message', (message) => {
+        if (message === 'ready') resolve();
+      });
+      void child.ended.then(() =>
+        reject(new Error(`${spec.name} ended before it was ready:\n${child.tail.join('\n')}`)),
+      );
+    });
+  }
+
+  /** Ends every process: SIGTERM, and SIGKILL for those that are still there after the grace time. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const children = [...this.#children.values()];
+    for (const child of children) child.process.kill('SIGTERM');
+    const all = Promise.all(children.map((child) => child.ended));
+    let timer: NodeJS.Timeout | undefined;
+    const grace = new Promise<'late'>((resolve) => {
+      timer = setTimeout(() => resolve('late'), GRACE_MS);
+    });
+    if ((await Promise.race([all, grace])) === 'late') {
+      for (const child of this.#children.values()) child.process.kill('SIGKILL');
+      await all;
+    }
+    clearTimeout(timer);
+  }
+
+  #spawn(spec: ChildSpec): Child {
+    const node = [process.execPath, ...(process.execArgv ?? []), spec.entry, ...spec.args];
+    const [command = process.execPath, ...args] =
+      spec.hostCpu === undefined ? node : ['taskset', '-c', String(spec.hostCpu), ...node];
+    const log: WriteStream = createWriteStream(join(this.#logs, `${spec.name}.log`), { flags: 'a' });
+    const started = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    const tail: string[] = [];
+    started.stdout?.pipe(log, { end: false });
+    started.stderr?.pipe(log, { end: false });
+    started.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      tail.push(...text.split('\n').filter((line) => line !== ''));
+      tail.splice(0, Math.max(0, tail.length - 10));
+    });
+    const ended = new Promise<void>((resolve) => {
+      started.once('error', () => resolve());
+      started.once('close', (code, signal) => {
+        log.end();
+        this.#children.delete(spec.name);
+        const failed = code !== 0;
+        const how = signal === null ? `exit code ${code}` : signal;
+        this.#onEvent({ kind: 'ended', name: spec.name, pid: started.pid ?? -1, how, failed });
+        resolve();
+        if (failed && spec.restart && !this.#stopping) this.#restart(spec);
+      });
+    });
+    const child: Child = { spec, process: started, ended, tail };
+    this.#children.set(spec.name, child);
+    if (started.pid !== undefined) this.#onEvent({ kind: 'started', name: spec.name, pid: started.pid });
+    return child;
+  }
+
+  #restart(spec: ChildSpec): void {
+    const now = Date.now();
+    const recent = (this.#restarts.get(spec.name) ?? []).filter((time) => now - time < RESTART_WINDOW_MS);
+    if (recent.length >= RESTARTS_MAX) {
+      const how = `given up after ${RESTARTS_MAX} restarts in ${RESTART_WINDOW_MS / 1000} s`;
+      this.#onEvent({ kind: 'ended', name: spec.name, pid: -1, how, failed: true });
+      return;
+    }
+    this.#restarts.set(spec.name, [...recent, now]);
+    this.#spawn(spec);
+  }
+}
