@@ -1,4 +1,4 @@
-import type { Arch } from '@remio/arch';
+import type { Arch, InterruptController } from '@remio/arch';
 
 /** A board's facts; what is not known is absent. */
 export interface BoardProfile {
@@ -16,8 +16,4 @@ export interface BoardProfile {
   readonly powerdown: 'psci' | 'sbi' | 'unsupported';
 }
 
-export type InterruptController =
-  | { readonly kind: 'gicv2'; readonly gicd: bigint; readonly gicc: bigint }
-  | { readonly kind: 'gicv3'; readonly gicd: bigint; readonly gicr: bigint }
-  | { readonly kind: 'plic'; readonly base: bigint }
-  | { readonly kind: 'aia'; readonly aplic: bigint; readonly imsic: bigint };
+export type { InterruptController };

@@ -1,1 +1,4 @@
-export {};
+export * from './block-device.js';
+export * from './block-storage.js';
+export * from './device.js';
+export * from './mmio-registers.js';

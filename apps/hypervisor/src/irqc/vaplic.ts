@@ -1,0 +1,96 @@
+import {
+  APLIC_CLRIENUM,
+  APLIC_DOMAINCFG,
+  APLIC_DOMAINCFG_IE,
+  APLIC_IRQ_LIMIT,
+  APLIC_SETIENUM,
+  APLIC_SIZE,
+  APLIC_SOURCE_INACTIVE,
+  APLIC_SOURCECFG,
+  APLIC_TARGET,
+  APLIC_TARGET_EIID_MASK,
+  APLIC_TARGET_HART_SHIFT,
+  type InterruptController,
+  type MmioAccess,
+} from '@remio/arch';
+import type { Profile } from '../remio/index.js';
+import { accessValue, type Delivery, type IrqController, NOTHING, type Served, served } from './irq-controller.js';
+
+/**
+ * The virtual APLIC of an AIA machine: a source's interrupt goes as a message, with the identity that the guest chose,
+ * to the guest interrupt file of the hart that it chose. The reference drops an interrupt whose source the guest has
+ * not configured yet (D-23); `hardened` latches it.
+ */
+export class VAplic implements IrqController {
+  readonly #base: bigint;
+  readonly #vcpus: number;
+  readonly #profile: Profile;
+  readonly #mode = new Uint8Array(APLIC_IRQ_LIMIT);
+  readonly #enabled = new Uint8Array(APLIC_IRQ_LIMIT);
+  readonly #pending = new Uint8Array(APLIC_IRQ_LIMIT);
+  readonly #target = new Uint32Array(APLIC_IRQ_LIMIT);
+  #domain = 0;
+
+  constructor(aia: Extract<InterruptController, { kind: 'aia' }>, vcpus: number, profile: Profile) {
+    this.#base = aia.aplic;
+    this.#vcpus = vcpus;
+    this.#profile = profile;
+  }
+
+  inject(irq: number): readonly Delivery[] {
+    if (irq <= 0 || irq >= APLIC_IRQ_LIMIT) return NOTHING;
+    if (this.#mode[irq] === APLIC_SOURCE_INACTIVE && this.#profile === 'reference') return NOTHING;
+    this.#pending[irq] = 1;
+    return this.#deliver(irq);
+  }
+
+  mmio(_vcpu: number, access: MmioAccess): Served | undefined {
+    const from = access.address - this.#base;
+    if (from < 0n || from >= BigInt(APLIC_SIZE)) return undefined;
+    const offset = Number(from);
+    if (offset === APLIC_DOMAINCFG) {
+      if (!access.write) return served((0x8000_0000 | this.#domain) >>> 0);
+      this.#domain = accessValue(access) & 0x1ff;
+      return served(0n, this.#deliverAll());
+    }
+    if (offset === APLIC_SETIENUM || offset === APLIC_CLRIENUM) {
+      const irq = accessValue(access);
+      if (!access.write || irq === 0 || irq >= APLIC_IRQ_LIMIT) return served();
+      this.#enabled[irq] = offset === APLIC_SETIENUM ? 1 : 0;
+      return served(0n, this.#deliver(irq));
+    }
+    const source = 1 + (offset - APLIC_SOURCECFG) / 4;
+    if (source >= 1 && source < APLIC_IRQ_LIMIT) {
+      if (!access.write) return served(this.#mode[source] ?? 0);
+      this.#mode[source] = accessValue(access) & 7;
+      return served(0n, this.#deliver(source));
+    }
+    const target = 1 + (offset - APLIC_TARGET) / 4;
+    if (target >= 1 && target < APLIC_IRQ_LIMIT) {
+      if (!access.write) return served(this.#target[target] ?? 0);
+      this.#target[target] = accessValue(access);
+      return served(0n, this.#deliver(target));
+    }
+    return served();
+  }
+
+  #deliverAll(): readonly Delivery[] {
+    const deliveries: Delivery[] = [];
+    for (let irq = 1; irq < APLIC_IRQ_LIMIT; irq += 1) deliveries.push(...this.#deliver(irq));
+    return deliveries;
+  }
+
+  #deliver(irq: number): readonly Delivery[] {
+    const ready =
+      this.#pending[irq] === 1 &&
+      this.#enabled[irq] === 1 &&
+      this.#mode[irq] !== APLIC_SOURCE_INACTIVE &&
+      (this.#domain & APLIC_DOMAINCFG_IE) !== 0;
+    const target = this.#target[irq] ?? 0;
+    const vcpu = target >>> APLIC_TARGET_HART_SHIFT;
+    const eiid = target & APLIC_TARGET_EIID_MASK;
+    if (!ready || vcpu >= this.#vcpus || eiid === 0) return NOTHING;
+    this.#pending[irq] = 0;
+    return [{ vcpu, irq: eiid }];
+  }
+}

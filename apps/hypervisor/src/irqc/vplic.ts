@@ -1,0 +1,96 @@
+import {
+  type InterruptController,
+  type MmioAccess,
+  PLIC_CONTEXT,
+  PLIC_CONTEXT_STRIDE,
+  PLIC_ENABLE,
+  PLIC_ENABLE_STRIDE,
+  PLIC_IRQ_LIMIT,
+  PLIC_SIZE,
+  plicContext,
+} from '@remio/arch';
+import {
+  accessValue,
+  bitsOf,
+  type Delivery,
+  type IrqController,
+  NOTHING,
+  type Served,
+  served,
+  wordOf,
+} from './irq-controller.js';
+
+/**
+ * The virtual PLIC. Id 0, ids beyond the controller and ids already pending are ignored; a pending one goes to every
+ * supervisor context that enables it with a priority above its threshold, and the first to claim it has it: here the
+ * delivery is the claim, so the lowest such vCPU takes it.
+ */
+export class VPlic implements IrqController {
+  readonly #base: bigint;
+  readonly #vcpus: number;
+  readonly #priority = new Uint32Array(PLIC_IRQ_LIMIT);
+  readonly #pending = new Uint8Array(PLIC_IRQ_LIMIT);
+  /** [vCPU][id] */
+  readonly #enabled: readonly Uint8Array[];
+  readonly #threshold: Uint32Array;
+
+  constructor(plic: Extract<InterruptController, { kind: 'plic' }>, vcpus: number) {
+    this.#base = plic.base;
+    this.#vcpus = vcpus;
+    this.#enabled = Array.from({ length: vcpus }, () => new Uint8Array(PLIC_IRQ_LIMIT));
+    this.#threshold = new Uint32Array(vcpus);
+  }
+
+  inject(irq: number): readonly Delivery[] {
+    if (irq <= 0 || irq >= PLIC_IRQ_LIMIT) return NOTHING;
+    this.#pending[irq] = 1;
+    return this.#deliver(irq);
+  }
+
+  mmio(_vcpu: number, access: MmioAccess): Served | undefined {
+    const from = access.address - this.#base;
+    if (from < 0n || from >= BigInt(PLIC_SIZE)) return undefined;
+    const offset = Number(from);
+    if (offset < 4 * PLIC_IRQ_LIMIT) {
+      const irq = offset / 4;
+      if (!access.write) return served(this.#priority[irq] ?? 0);
+      this.#priority[irq] = accessValue(access) & 7;
+      return served(0n, this.#deliver(irq));
+    }
+    for (let vcpu = 0; vcpu < this.#vcpus; vcpu += 1) {
+      const context = plicContext(vcpu);
+      const enable = offset - PLIC_ENABLE - context * PLIC_ENABLE_STRIDE;
+      if (enable >= 0 && enable < PLIC_ENABLE_STRIDE) return this.#enable(vcpu, 8 * enable, access);
+      if (offset === PLIC_CONTEXT + context * PLIC_CONTEXT_STRIDE) {
+        if (!access.write) return served(this.#threshold[vcpu] ?? 0);
+        this.#threshold[vcpu] = accessValue(access) & 7;
+        return served(0n, this.#deliverAll());
+      }
+    }
+    return served();
+  }
+
+  #enable(vcpu: number, first: number, access: MmioAccess): Served {
+    const flags = this.#enabled[vcpu] ?? new Uint8Array();
+    if (!access.write) return served(wordOf(flags, first));
+    const set = new Set(bitsOf(accessValue(access)));
+    for (let bit = 0; bit < 32; bit += 1) flags[first + bit] = set.has(bit) ? 1 : 0;
+    return served(0n, this.#deliverAll());
+  }
+
+  #deliverAll(): readonly Delivery[] {
+    const deliveries: Delivery[] = [];
+    for (let irq = 1; irq < PLIC_IRQ_LIMIT; irq += 1) deliveries.push(...this.#deliver(irq));
+    return deliveries;
+  }
+
+  #deliver(irq: number): readonly Delivery[] {
+    if (this.#pending[irq] !== 1) return NOTHING;
+    for (let vcpu = 0; vcpu < this.#vcpus; vcpu += 1) {
+      if (this.#enabled[vcpu]?.[irq] !== 1 || (this.#priority[irq] ?? 0) <= (this.#threshold[vcpu] ?? 0)) continue;
+      this.#pending[irq] = 0;
+      return [{ vcpu, irq }];
+    }
+    return NOTHING;
+  }
+}

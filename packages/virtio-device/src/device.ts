@@ -1,0 +1,51 @@
+import type { GuestMemory } from '@remio/guest-memory';
+import type { DeviceQueue, QueueError } from '@remio/virtqueue';
+
+/** What a device model may use while its driver runs it (DRIVER_OK set). */
+export interface DeviceIo {
+  readonly memory: GuestMemory;
+  /** Negotiated features. */
+  readonly features: bigint;
+  /** By queue number; undefined: the driver did not make this queue ready. */
+  readonly queues: readonly (DeviceQueue | undefined)[];
+  /** Elements were pushed to this queue: interrupts the driver if it wants that. */
+  used(queue: number): void;
+  /** The configuration changed: raises the configuration interrupt, and moves ConfigGeneration. */
+  configChanged(): void;
+  /** This queue is broken: sets DEVICE_NEEDS_RESET and raises the configuration interrupt; other queues live on. */
+  broken(queue: number, error: QueueError): void;
+  /** Runs `work` soon, after what the host has to do meanwhile: for work that must not starve others. */
+  defer(work: () => void): void;
+}
+
+/**
+ * A device model, as the register model runs it. A model is deterministic: what it does outside (files, sockets)
+ * goes through interfaces that it was given when it was made.
+ */
+export interface VirtioDevice {
+  /** Device type (5). */
+  readonly deviceId: number;
+  /** Device-specific features and ring features offered; the register model adds the transport's. */
+  readonly features: bigint;
+  readonly queueCount: number;
+  /** QueueSizeMax of every queue, a power of two. */
+  readonly queueSizeMax: number;
+  /** The device configuration (4.2.2, from 0x100), little-endian. */
+  readonly config: Uint8Array;
+  /** The driver wrote a configuration field of which it may write; others never get here. */
+  writeConfig?(offset: number, bytes: Uint8Array): void;
+  /** The driver set DRIVER_OK. */
+  activate(io: DeviceIo): void;
+  /** The driver notified a queue that is ready. */
+  notify(queue: number): void;
+  /**
+   * The driver reset the device. Call `done` when nothing that the device started can touch guest memory any more;
+   * until then Status does not read 0 (2.4).
+   */
+  reset(done: () => void): void;
+  /** The device is not needed any more: files are closed. */
+  close?(): Promise<void>;
+}
+
+/** What a user's module exports as `default`: makes a device model from the topology's `options`. */
+export type DeviceFactory = (options: unknown) => VirtioDevice | Promise<VirtioDevice>;

@@ -1,0 +1,376 @@
+import type { GuestMemory } from '@remio/guest-memory';
+import {
+  featureSet,
+  hasFeature,
+  INTERRUPT_CONFIG_CHANGE,
+  INTERRUPT_USED_BUFFER,
+  MMIO,
+  MMIO_CONFIG,
+  MMIO_MAGIC,
+  MMIO_VERSION,
+  STATUS_ACKNOWLEDGE,
+  STATUS_DEVICE_NEEDS_RESET,
+  STATUS_DRIVER,
+  STATUS_DRIVER_OK,
+  STATUS_FAILED,
+  STATUS_FEATURES_OK,
+  VIRTIO_F_ACCESS_PLATFORM,
+  VIRTIO_F_VERSION_1,
+} from '@remio/virtio-spec';
+import { type DeviceQueue, type QueueConfig, type QueueError, SplitDeviceQueue } from '@remio/virtqueue';
+import type { VirtioDevice } from './device.js';
+
+/** VendorID: "remi", little-endian. */
+export const VENDOR_ID = 0x696d_6572;
+
+/** Where a register model's effects go. */
+export interface RegistersHost {
+  /** Raises the frontend's interrupt. */
+  interrupt(): void;
+  /** Runs work soon, after the host's own events. */
+  defer(work: () => void): void;
+  /** What the driver did against the rules, for a trace; nothing depends on it. */
+  trace?(event: { readonly what: string; readonly clause: string; readonly detail: string }): void;
+}
+
+/** What the driver programmed for one queue. */
+interface QueueRegisters {
+  size: number;
+  /** Halves of the three addresses: descriptors, driver area, device area; low, then high. */
+  readonly halves: Uint32Array;
+  ready: boolean;
+}
+
+/** Status bits that a driver may add, and what must be set before (3.1.1, in this order). */
+const PREREQUISITES: readonly (readonly [bit: number, needs: number])[] = [
+  [STATUS_ACKNOWLEDGE, 0],
+  [STATUS_DRIVER, STATUS_ACKNOWLEDGE],
+  [STATUS_FEATURES_OK, STATUS_ACKNOWLEDGE | STATUS_DRIVER],
+  [STATUS_DRIVER_OK, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK],
+];
+
+/** Queue addresses by the offset of their registers. */
+const ADDRESS_HALF: Readonly<Record<number, number>> = {
+  [MMIO.QueueDescLow]: 0,
+  [MMIO.QueueDescHigh]: 1,
+  [MMIO.QueueDriverLow]: 2,
+  [MMIO.QueueDriverHigh]: 3,
+  [MMIO.QueueDeviceLow]: 4,
+  [MMIO.QueueDeviceHigh]: 5,
+};
+
+/**
+ * The registers of a virtio-mmio device, version 2 (4.2.2), and the life of the device behind them. Whatever a driver
+ * writes, in whatever order and width, ends in a defined state.
+ */
+export class MmioRegisters {
+  readonly device: VirtioDevice;
+  readonly #memory: GuestMemory;
+  readonly #host: RegistersHost;
+  readonly #offered: bigint;
+  readonly #queues: readonly QueueRegisters[];
+  #running: (DeviceQueue | undefined)[] = [];
+  #status = 0;
+  #resetting = false;
+  #active = false;
+  #interruptStatus = 0;
+  #generation = 0;
+  #deviceFeaturesSel = 0;
+  #driverFeaturesSel = 0;
+  #driverFeatures = 0n;
+  #queueSel = 0;
+  /** Counts resets: what a former life of the device still has to say is not heard. */
+  #life = 0;
+
+  constructor(device: VirtioDevice, memory: GuestMemory, host: RegistersHost) {
+    this.device = device;
+    this.#memory = memory;
+    this.#host = host;
+    // The reference's device models offer ACCESS_PLATFORM always: rings and buffers lie in the memory that both VMs map.
+    this.#offered = device.features | featureSet(VIRTIO_F_VERSION_1, VIRTIO_F_ACCESS_PLATFORM);
+    this.#queues = Array.from({ length: device.queueCount }, () => ({
+      size: 0,
+      halves: new Uint32Array(6),
+      ready: false,
+    }));
+  }
+
+  /** Device status (2.1). */
+  get status(): number {
+    return this.#status;
+  }
+
+  /** Queues as the driver programmed them, for those that are ready. */
+  queueConfig(index: number): QueueConfig | undefined {
+    const queue = this.#queues[index];
+    return queue?.ready ? configOf(queue) : undefined;
+  }
+
+  /**
+   * A register read (4.2.2.2). Control registers are read with 32 bits at their own offset, configuration with any width;
+   * everything else reads 0.
+   * @param offset bytes from the base of the window
+   * @param width bytes
+   */
+  read(offset: number, width: number): bigint {
+    if (offset >= MMIO_CONFIG) return this.#readConfig(offset - MMIO_CONFIG, width);
+    if (width !== 4) {
+      this.#trace('4.2.2.2', `a ${8 * width}-bit read of control register 0x${offset.toString(16)}`);
+      return 0n;
+    }
+    return BigInt(this.#readControl(offset));
+  }
+
+  /** A register write (4.2.2.2). What has no meaning now is ignored. */
+  write(offset: number, width: number, value: bigint): void {
+    if (offset >= MMIO_CONFIG) this.#writeConfig(offset - MMIO_CONFIG, width, value);
+    else if (width !== 4)
+      this.#trace('4.2.2.2', `a ${8 * width}-bit write of control register 0x${offset.toString(16)}`);
+    else this.#writeControl(offset, Number(value & 0xffff_ffffn));
+  }
+
+  #readControl(offset: number): number {
+    switch (offset) {
+      case MMIO.MagicValue:
+        return MMIO_MAGIC;
+      case MMIO.Version:
+        return MMIO_VERSION;
+      case MMIO.DeviceID:
+        return this.device.deviceId;
+      case MMIO.VendorID:
+        return VENDOR_ID;
+      case MMIO.DeviceFeatures:
+        return this.#deviceFeaturesSel > 1
+          ? 0
+          : Number((this.#offered >> BigInt(32 * this.#deviceFeaturesSel)) & 0xffff_ffffn);
+      case MMIO.QueueSizeMax:
+        return this.#queues[this.#queueSel] === undefined ? 0 : this.device.queueSizeMax;
+      case MMIO.QueueReady:
+        return this.#queues[this.#queueSel]?.ready ? 1 : 0;
+      case MMIO.InterruptStatus:
+        return this.#interruptStatus;
+      case MMIO.Status:
+        return this.#status;
+      case MMIO.ConfigGeneration:
+        return this.#generation;
+      // 4.2.2: a shared memory region that does not exist has length and base -1.
+      case MMIO.SHMLenLow:
+      case MMIO.SHMLenHigh:
+      case MMIO.SHMBaseLow:
+      case MMIO.SHMBaseHigh:
+        return 0xffff_ffff;
+      default:
+        this.#trace('4.2.2', `a read of 0x${offset.toString(16)}, which is write-only or no register`);
+        return 0;
+    }
+  }
+
+  #writeControl(offset: number, value: number): void {
+    // While a reset is under way, only another status write means anything.
+    if (this.#resetting && offset !== MMIO.Status) return;
+    switch (offset) {
+      case MMIO.DeviceFeaturesSel:
+        this.#deviceFeaturesSel = value;
+        return;
+      case MMIO.DriverFeaturesSel:
+        this.#driverFeaturesSel = value;
+        return;
+      case MMIO.DriverFeatures:
+        this.#setDriverFeatures(value);
+        return;
+      case MMIO.QueueSel:
+        this.#queueSel = value;
+        return;
+      case MMIO.QueueNotify:
+        this.#notify(value);
+        return;
+      case MMIO.InterruptACK:
+        this.#interruptStatus &= ~value;
+        return;
+      case MMIO.Status:
+        this.#setStatus(value);
+        return;
+      case MMIO.QueueSize:
+      case MMIO.QueueReady:
+      case MMIO.QueueDescLow:
+      case MMIO.QueueDescHigh:
+      case MMIO.QueueDriverLow:
+      case MMIO.QueueDriverHigh:
+      case MMIO.QueueDeviceLow:
+      case MMIO.QueueDeviceHigh:
+        this.#setQueue(offset, value);
+        return;
+      case MMIO.SHMSel:
+        return;
+      default:
+        this.#trace('4.2.2', `a write of 0x${offset.toString(16)}, which is read-only or no register`);
+    }
+  }
+
+  #setDriverFeatures(value: number): void {
+    if ((this.#status & STATUS_FEATURES_OK) !== 0 || this.#driverFeaturesSel > 1) {
+      this.#trace('2.2.1', 'features written after FEATURES_OK, or beyond the two words');
+      return;
+    }
+    const shift = BigInt(32 * this.#driverFeaturesSel);
+    this.#driverFeatures = (this.#driverFeatures & ~(0xffff_ffffn << shift)) | (BigInt(value) << shift);
+  }
+
+  #setStatus(value: number): void {
+    if (value === 0) {
+      this.#reset();
+      return;
+    }
+    if (this.#resetting) return;
+    // 2.1.1: a driver sets bits, one step after the other, and clears none but by a reset.
+    let accepted = this.#status | (value & STATUS_FAILED);
+    for (const [bit, needs] of PREREQUISITES) {
+      if ((value & bit) === 0 || (accepted & bit) !== 0) continue;
+      if ((accepted & needs) !== needs) {
+        this.#trace('3.1.1', `status 0x${value.toString(16)} before its prerequisites`);
+        continue;
+      }
+      if (bit === STATUS_FEATURES_OK && !this.#featuresAcceptable()) continue;
+      accepted |= bit;
+    }
+    const starts = (accepted & STATUS_DRIVER_OK) !== 0 && (this.#status & STATUS_DRIVER_OK) === 0;
+    this.#status = accepted;
+    if (starts) this.#activate();
+  }
+
+  /** 2.2.1, 6.1: a subset of what was offered, with VERSION_1; ACCESS_PLATFORM says that the driver uses shared memory. */
+  #featuresAcceptable(): boolean {
+    const features = this.#driverFeatures;
+    const subset = (features & ~this.#offered) === 0n;
+    if (!subset || !hasFeature(features, VIRTIO_F_VERSION_1)) {
+      this.#trace('2.2.2', `features 0x${features.toString(16)} of 0x${this.#offered.toString(16)} are not acceptable`);
+      return false;
+    }
+    return true;
+  }
+
+  #setQueue(offset: number, value: number): void {
+    const queue = this.#queues[this.#queueSel];
+    const changeable = queue !== undefined && !this.#active && (this.#status & STATUS_FEATURES_OK) !== 0;
+    if (!changeable || (queue.ready && offset !== MMIO.QueueReady)) {
+      this.#trace('4.2.3.2', `queue ${this.#queueSel} cannot be changed now`);
+      return;
+    }
+    if (offset === MMIO.QueueSize) queue.size = value;
+    else if (offset === MMIO.QueueReady) queue.ready = value === 1;
+    else queue.halves[ADDRESS_HALF[offset] ?? 0] = value;
+  }
+
+  #activate(): void {
+    this.#active = true;
+    const life = this.#life;
+    const alive = (): boolean => life === this.#life && !this.#resetting;
+    this.#running = this.#queues.map((queue, index) => {
+      if (!queue.ready) return undefined;
+      const activated =
+        queue.size <= this.device.queueSizeMax
+          ? SplitDeviceQueue.activate(this.#memory, configOf(queue), this.#driverFeatures)
+          : { ok: false as const, error: sizeError(queue.size, this.device.queueSizeMax) };
+      if (activated.ok) return activated.value;
+      this.#broken(index, activated.error);
+      return undefined;
+    });
+    this.device.activate({
+      memory: this.#memory,
+      features: this.#driverFeatures,
+      queues: this.#running,
+      used: (index) => {
+        if (alive() && this.#running[index]?.shouldInterrupt()) this.#raise(INTERRUPT_USED_BUFFER);
+      },
+      configChanged: () => {
+        if (!alive()) return;
+        this.#generation = (this.#generation + 1) >>> 0;
+        this.#raise(INTERRUPT_CONFIG_CHANGE);
+      },
+      broken: (index, error) => {
+        if (alive()) this.#broken(index, error);
+      },
+      defer: (work) =>
+        this.#host.defer(() => {
+          if (life === this.#life) work();
+        }),
+    });
+  }
+
+  #broken(index: number, error: QueueError): void {
+    this.#trace(error.clause, `queue ${index} is broken: ${error.detail}`);
+    this.#status |= STATUS_DEVICE_NEEDS_RESET;
+    // 2.1.2: the driver is told only when it can be listening.
+    if ((this.#status & STATUS_DRIVER_OK) !== 0) this.#raise(INTERRUPT_CONFIG_CHANGE);
+  }
+
+  #notify(index: number): void {
+    if (!this.#active || this.#running[index] === undefined) {
+      this.#trace('4.2.3.3', `a notification of queue ${index}, which does not run`);
+      return;
+    }
+    this.device.notify(index);
+  }
+
+  #raise(bit: number): void {
+    this.#interruptStatus |= bit;
+    this.#host.interrupt();
+  }
+
+  #reset(): void {
+    if (this.#resetting) return;
+    this.#resetting = true;
+    const wipe = (): void => {
+      this.#life += 1;
+      this.#status = 0;
+      this.#resetting = false;
+      this.#active = false;
+      this.#running = [];
+      this.#interruptStatus = 0;
+      this.#deviceFeaturesSel = 0;
+      this.#driverFeaturesSel = 0;
+      this.#driverFeatures = 0n;
+      this.#queueSel = 0;
+      for (const queue of this.#queues) {
+        queue.size = 0;
+        queue.halves.fill(0);
+        queue.ready = false;
+      }
+    };
+    if (this.#active) this.device.reset(wipe);
+    else wipe();
+  }
+
+  #readConfig(offset: number, width: number): bigint {
+    const { config } = this.device;
+    let value = 0n;
+    for (let n = width - 1; n >= 0; n -= 1) value = (value << 8n) | BigInt(config[offset + n] ?? 0);
+    return value;
+  }
+
+  #writeConfig(offset: number, width: number, value: bigint): void {
+    if (this.device.writeConfig === undefined || this.#resetting || offset + width > this.device.config.length) {
+      this.#trace('2.5', `a write of configuration offset ${offset}, which is read-only`);
+      return;
+    }
+    this.device.writeConfig(
+      offset,
+      Uint8Array.from({ length: width }, (_, n) => Number((value >> BigInt(8 * n)) & 0xffn)),
+    );
+  }
+
+  #trace(clause: string, detail: string): void {
+    this.#host.trace?.({ what: 'driver', clause, detail });
+  }
+}
+
+const configOf = ({ size, halves }: QueueRegisters): QueueConfig => {
+  const address = (n: number): bigint => (BigInt(halves[n + 1] ?? 0) << 32n) | BigInt(halves[n] ?? 0);
+  return { size, descriptorArea: address(0), driverArea: address(2), deviceArea: address(4) };
+};
+
+const sizeError = (size: number, max: number): QueueError => ({
+  code: 'queue-size',
+  clause: '4.2.2.2',
+  detail: `size ${size} is above QueueSizeMax ${max}`,
+});
