@@ -1,2 +1,5 @@
+export * from './hypercalls.js';
 export * from './program.js';
+export * from './program-seat.js';
 export * from './seat.js';
+export * from './symbols.js';

@@ -28,6 +28,16 @@ export interface GuestCpu {
   waitForInterrupt(): Promise<void>;
   /** Registers the handler of an interrupt. Handlers run before the vCPU's next operation, one at a time. */
   onInterrupt(irq: IrqId, handler: (irq: IrqId) => void | Promise<void>): void;
+  /** Sends an inter-processor interrupt to another vCPU of this VM; {@link ipiIrq} there. Delivered without a trap. */
+  sendIpi(index: number): void;
+  /** SGI 0 on AArch64, the supervisor software interrupt on RV64. */
+  readonly ipiIrq: IrqId;
+  /**
+   * Raises {@link hostIrq} here: the interrupt of a device that the VM owns by itself, which is how host I/O (files,
+   * sockets) reaches a program that waits in WFI. May be called at any time.
+   */
+  hostEvent(): void;
+  readonly hostIrq: IrqId;
   /** Programs the VM's interrupt controller so that `irq` is enabled and goes to this vCPU. */
   enableInterrupt(irq: IrqId): Promise<void>;
   /** The vCPU's counter (CNTVCT_EL0, time), in nanoseconds. */

@@ -1,1 +1,4 @@
-export {};
+export * from './blk-driver.js';
+export * from './driver-error.js';
+export * from './mmio-transport.js';
+export * from './shared-allocator.js';

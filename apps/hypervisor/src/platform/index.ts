@@ -1,1 +1,3 @@
-export {};
+export { remioConfigOf } from './config.js';
+export * from './platform.js';
+export type { DeviceStats, VmStats } from './stats.js';

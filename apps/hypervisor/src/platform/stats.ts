@@ -4,12 +4,8 @@ export interface DeviceStats {
   accesses: number;
   /** Requests that the backend completed. */
   completions: number;
-  /** Interrupts raised in the backend for requests. */
-  backendInterrupts: number;
   /** NOTIFY hypercalls: interrupts raised in the frontend. */
   notifications: number;
-  /** Accesses that ended as faults. */
-  faults: number;
 }
 
 /** What one VM did since the platform started. */
@@ -26,9 +22,7 @@ export interface VmStats {
 export const newDeviceStats = (): DeviceStats => ({
   accesses: 0,
   completions: 0,
-  backendInterrupts: 0,
   notifications: 0,
-  faults: 0,
 });
 
 export const newVmStats = (): VmStats => ({ traps: 0, hypercalls: 0, interrupts: 0, faults: 0, losses: 0 });

@@ -1,0 +1,499 @@
+import {
+  type BaoCall,
+  HC_REMIO,
+  type HypercallFrame,
+  type MmioAccess,
+  type MmioTrap,
+  REMIO_HYP_ASK,
+  REMIO_HYP_NOTIFY,
+  SUPERVISOR_SOFTWARE_INTERRUPT,
+} from '@remio/arch';
+import { assert, type CpuId, err, irqId, ok, type Result, type VmId } from '@remio/base';
+import type { HypervisorRecord, VmRecord } from '@remio/protocol';
+import type { Topology } from '@remio/topology';
+import { accessFault, decodeHypercall, decodeTrap, encodeBaoResult, extendRead, trapPc } from '../abi/index.js';
+import { createIrqController, type Delivery, type IrqController } from '../irqc/index.js';
+import { type CoreEffect, type CoreEvent, type CoreInput, RemioCore } from '../remio/index.js';
+import { type PowerEffect, serviceCall, VmPower } from '../services/index.js';
+import { remioConfigOf } from './config.js';
+import { type DeviceStats, newDeviceStats, newVmStats, type VmStats } from './stats.js';
+
+/** What a vCPU's hardware is doing, as far as the hypervisor can tell. */
+type CpuMode = 'off' | 'running' | 'access' | 'halted';
+
+interface Cpu {
+  readonly vm: VmId;
+  /** Position in its VM: the virtual MPIDR's or hart's number. */
+  readonly vcpu: number;
+  mode: CpuMode;
+  /** The access that is open in mode `access`. */
+  trap: MmioTrap | undefined;
+  write: boolean;
+  /** Where the PC goes when the open access completes. */
+  nextPc: bigint;
+  /** The register write that the core asked for since the access was opened. */
+  register: number | undefined;
+  value: bigint;
+}
+
+interface Machine {
+  readonly id: VmId;
+  readonly cpus: readonly CpuId[];
+  readonly power: VmPower;
+  irqc: IrqController;
+  /** Incarnation of the process that runs it; undefined while none does. */
+  incarnation: number | undefined;
+  readonly stats: VmStats;
+}
+
+/** `register` of a `resume` record that writes none. */
+const NO_REGISTER = 255;
+
+/** What a peer did that no hardware could do: it is cut off, and its VMs are marked lost. */
+export interface Violation {
+  readonly vm: VmId;
+  readonly detail: string;
+}
+
+/** Something worth telling an operator; the shell logs it. */
+export type PlatformEvent =
+  | { readonly kind: 'core'; readonly event: CoreEvent }
+  | { readonly kind: 'rule'; readonly rule: string; readonly cpu: CpuId }
+  | { readonly kind: 'fault'; readonly vm: VmId; readonly cpu: CpuId; readonly reason: string }
+  | { readonly kind: 'undecodable'; readonly cpu: CpuId; readonly reason: string }
+  | { readonly kind: 'power'; readonly vm: VmId; readonly cpu: CpuId; readonly on: boolean };
+
+/** What the shell gives to the platform. */
+export interface PlatformHost {
+  /** Takes what leaves for VM processes, in order. */
+  send(record: HypervisorRecord): void;
+  onEvent?(event: PlatformEvent): void;
+  /** Sees every input of the core and its effects, in order, before they are acted on: for recordings. */
+  onStep?(input: CoreInput, effects: readonly CoreEffect[]): void;
+}
+
+/**
+ * The platform: the CPUs and VMs of a topology, as hardware and hypervisor together show them to guests. Takes what
+ * vCPUs do (traps, hypercalls), gives what happens to them. Deterministic: time is an argument, and nothing waits.
+ *
+ * Inter-CPU messages are handled as soon as the step that sent them is over: a CPU that is interrupted while its vCPU
+ * is paused, or while its guest runs, enters the hypervisor at once.
+ */
+export class Platform {
+  readonly topology: Topology;
+  readonly #core: RemioCore;
+  readonly #host: PlatformHost;
+  readonly #cpus: readonly (Cpu | undefined)[];
+  readonly #machines: readonly Machine[];
+  /** CPUs that messages were queued on, in order. */
+  readonly #ipis: CpuId[] = [];
+  /** [backend VM][dm] and [frontend VM][dm]: the device's statistics, shared by both ends. */
+  readonly #devices: readonly (readonly DeviceStats[])[];
+  /** The hypercall that is being executed, and whether its caller waits for the answer. */
+  #call:
+    | { readonly cpu: CpuId; readonly frame: HypercallFrame; readonly call: BaoCall; readonly answer: boolean }
+    | undefined;
+
+  private constructor(topology: Topology, core: RemioCore, host: PlatformHost) {
+    this.topology = topology;
+    this.#core = core;
+    this.#host = host;
+    const cpus: (Cpu | undefined)[] = topology.board.cpus.map(() => undefined);
+    for (const vm of topology.vms) {
+      vm.cpus.forEach((cpu, vcpu) => {
+        cpus[cpu] = newCpu(vm.id, vcpu);
+      });
+    }
+    this.#cpus = cpus;
+    this.#machines = topology.vms.map((vm) => ({
+      id: vm.id,
+      cpus: vm.cpus,
+      power: new VmPower(vm.cpus.length),
+      irqc: createIrqController(topology.board.irqc, vm.cpus.length, topology.profile),
+      incarnation: undefined,
+      stats: newVmStats(),
+    }));
+    const byKey = new Map<bigint, DeviceStats>();
+    this.#devices = topology.vms.map((vm) =>
+      vm.remioDevs.map((end) => {
+        const stats = byKey.get(end.bindKey) ?? newDeviceStats();
+        byKey.set(end.bindKey, stats);
+        return stats;
+      }),
+    );
+  }
+
+  /** Builds the machine and brings up every VM's Remote I/O ends, on each VM's lowest CPU. */
+  static create(topology: Topology, host: PlatformHost): Result<Platform, CoreEvent> {
+    const core = RemioCore.create(remioConfigOf(topology), topology.profile);
+    if (!core.ok) return err(core.error);
+    const platform = new Platform(topology, core.value, host);
+    for (const vm of topology.vms) {
+      const lowest = vm.cpus[0];
+      if (lowest !== undefined) platform.#step({ kind: 'start', cpu: lowest });
+    }
+    platform.#deliver();
+    return ok(platform);
+  }
+
+  /** Whether a process runs this VM now. */
+  attached(vm: VmId): boolean {
+    return this.#machine(vm).incarnation !== undefined;
+  }
+
+  /**
+   * A process took this VM: its first vCPU starts; requests and interrupts that waited for it follow.
+   * @param incarnation greater than every one before
+   */
+  attach(vm: VmId, incarnation: number): void {
+    const machine = this.#machine(vm);
+    assert(machine.incarnation === undefined, `VM ${vm} is attached already`);
+    machine.incarnation = incarnation;
+    this.#step({ kind: 'vm-attached', vm, incarnation });
+    const boot = machine.cpus[0];
+    const [region] = this.topology.vms[vm]?.memory ?? [];
+    if (boot !== undefined) this.#switchOn(machine, boot, region?.base ?? 0n, 0n);
+    this.topology.vms[vm]?.remioDevs.forEach((end, dm) => {
+      const waiting = end.type === 'backend' ? this.#core.pendingOf(vm, dm) : [];
+      for (const { id, addr, op, value, access } of waiting) {
+        this.#send({ kind: 'lease', vm, dm, id, addr, op, value, width: access.width });
+      }
+      const notified = machine.cpus[0];
+      if (waiting.length > 0 && notified !== undefined) this.#inject(notified, end.interrupt);
+    });
+    this.#deliver();
+  }
+
+  /** The process of this VM is gone. What it had in hand goes back to the list or is dropped, as the core says. */
+  lost(vm: VmId): void {
+    const machine = this.#machine(vm);
+    if (machine.incarnation === undefined) return;
+    const { incarnation } = machine;
+    machine.incarnation = undefined;
+    machine.stats.losses += 1;
+    machine.power.reset();
+    machine.irqc = createIrqController(this.topology.board.irqc, machine.cpus.length, this.topology.profile);
+    for (const id of machine.cpus) {
+      const cpu = this.#cpu(id);
+      cpu.mode = 'off';
+      cpu.trap = undefined;
+    }
+    this.#step({ kind: 'vm-lost', vm, incarnation });
+    this.#deliver();
+  }
+
+  /** What the devices of a VM did, by dm_id; both ends of a device share one record. */
+  deviceStats(vm: VmId): readonly Readonly<DeviceStats>[] {
+    return this.#devices[vm] ?? [];
+  }
+
+  vmStats(vm: VmId): Readonly<VmStats> {
+    return this.#machine(vm).stats;
+  }
+
+  /** The core, to look at: for `remio ring`, status and saved state. */
+  get core(): Pick<RemioCore, 'data' | 'save'> {
+    return this.#core;
+  }
+
+  /** The earliest time at which {@link tick} has something to do, in nanoseconds on the shell's clock. */
+  nextDeadline(): number | undefined {
+    return this.#core.nextDeadline();
+  }
+
+  /** Time passed: accesses whose deadline is over end as faults. */
+  tick(now: number): void {
+    this.#step({ kind: 'tick', now });
+    this.#deliver();
+  }
+
+  /**
+   * Takes what a VM's process says. The caller has checked that the process has claimed `record.vm`.
+   * @param now nanoseconds on the shell's clock
+   */
+  handle(record: VmRecord, now: number): Result<void, Violation> {
+    const cpu = this.#cpus[record.cpu];
+    if (cpu === undefined || cpu.vm !== record.vm) {
+      return err({ vm: record.vm, detail: `CPU ${record.cpu} is not of this VM` });
+    }
+    // Records that were on their way when the hypervisor stopped the CPU.
+    if (cpu.mode === 'halted') return ok(undefined);
+    if (record.kind === 'off') {
+      cpu.mode = 'off';
+      this.#machine(cpu.vm).power.set(cpu.vcpu, false);
+      this.#event({ kind: 'power', vm: cpu.vm, cpu: record.cpu, on: false });
+      return ok(undefined);
+    }
+    if (cpu.mode !== 'running') {
+      return err({
+        vm: record.vm,
+        detail: `${record.kind} from CPU ${record.cpu}, whose vCPU is ${MODE_TEXT[cpu.mode]}`,
+      });
+    }
+    switch (record.kind) {
+      case 'trap':
+        if (record.trap.arch !== this.topology.arch)
+          return err({ vm: record.vm, detail: `a ${record.trap.arch} trap` });
+        this.#trap(record.cpu, cpu, record.trap, now);
+        break;
+      case 'hypercall':
+      case 'posted':
+        if (record.frame.arch !== this.topology.arch)
+          return err({ vm: record.vm, detail: `a ${record.frame.arch} call` });
+        this.#hypercall(record.cpu, cpu, record.frame, record.kind === 'hypercall');
+        break;
+      case 'asked':
+        this.#step({ kind: 'leased-ask', cpu: record.cpu, id: record.id });
+        break;
+    }
+    this.#deliver();
+    return ok(undefined);
+  }
+
+  #trap(id: CpuId, cpu: Cpu, trap: MmioTrap, now: number): void {
+    const machine = this.#machine(cpu.vm);
+    machine.stats.traps += 1;
+    cpu.mode = 'access';
+    cpu.trap = trap;
+    const decoded = decodeTrap(trap, this.topology.profile);
+    if (!decoded.ok) {
+      this.#event({ kind: 'undecodable', cpu: id, reason: decoded.error.reason });
+      cpu.write = decoded.error.write;
+      if (this.topology.profile === 'reference') this.#halt(id, cpu, `undecodable access: ${decoded.error.reason}`);
+      else this.#fault(id, cpu);
+      return;
+    }
+    const { access, step } = decoded.value;
+    cpu.write = access.write;
+    cpu.nextPc = BigInt.asUintN(64, trapPc(trap) + BigInt(step));
+    cpu.register = undefined;
+    if (this.#emulate(machine, cpu, access)) this.#resume(id, cpu);
+    else this.#step({ kind: 'mmio', cpu: id, access, now });
+  }
+
+  /** Serves an access to the VM's own interrupt controller; false if the address is not one of its. */
+  #emulate(machine: Machine, cpu: Cpu, access: MmioAccess): boolean {
+    const served = machine.irqc.mmio(cpu.vcpu, access);
+    if (served === undefined) return false;
+    if (!access.write) {
+      cpu.register = access.register;
+      cpu.value = extendRead(served.value, access);
+    }
+    this.#hand(machine, served.deliveries);
+    return true;
+  }
+
+  #hypercall(id: CpuId, cpu: Cpu, frame: HypercallFrame, answer: boolean): void {
+    const machine = this.#machine(cpu.vm);
+    machine.stats.hypercalls += 1;
+    const call = decodeHypercall(frame);
+    if (call.service === 'bao') {
+      this.#call = { cpu: id, frame, call: call.call, answer };
+      this.#step({ kind: 'hypercall', cpu: id, call: call.call });
+      this.#call = undefined;
+      return;
+    }
+    const { outcome, effects } = serviceCall(machine.power, this.topology.profile, cpu.vcpu, call, frame);
+    if (outcome !== undefined && answer) {
+      this.#send({ kind: 'result', vm: cpu.vm, cpu: id, pc: outcome.pc, registers: outcome.registers });
+    }
+    for (const effect of effects) this.#powerEffect(machine, effect);
+  }
+
+  #powerEffect(machine: Machine, effect: PowerEffect): void {
+    const id = machine.cpus[effect.vcpu];
+    if (id === undefined) return;
+    switch (effect.kind) {
+      case 'cpu-on':
+        this.#switchOn(machine, id, effect.entry, effect.argument);
+        return;
+      case 'cpu-off':
+        this.#cpu(id).mode = 'off';
+        this.#send({ kind: 'cpu-off', vm: machine.id, cpu: id, reason: '' });
+        this.#event({ kind: 'power', vm: machine.id, cpu: id, on: false });
+        return;
+      case 'timer':
+        this.#send({ kind: 'timer', vm: machine.id, cpu: id, deadline: effect.deadline });
+        return;
+      case 'ipi':
+        this.#hand(machine, [{ vcpu: effect.vcpu, irq: SUPERVISOR_SOFTWARE_INTERRUPT }]);
+        return;
+    }
+  }
+
+  #switchOn(machine: Machine, id: CpuId, entry: bigint, argument: bigint): void {
+    const cpu = this.#cpu(id);
+    // A CPU that the hypervisor stopped for good stays stopped.
+    if (cpu.mode === 'halted') return;
+    cpu.mode = 'running';
+    machine.power.set(cpu.vcpu, true);
+    this.#send({ kind: 'cpu-on', vm: machine.id, cpu: id, entry, argument });
+    this.#event({ kind: 'power', vm: machine.id, cpu: id, on: true });
+  }
+
+  #step(input: CoreInput): void {
+    const effects = this.#core.step(input);
+    this.#host.onStep?.(input, effects);
+    for (const effect of effects) this.#act(effect);
+  }
+
+  /** CPUs with messages handle them, in the order in which they were interrupted. */
+  #deliver(): void {
+    for (;;) {
+      const cpu = this.#ipis.shift();
+      if (cpu === undefined) return;
+      const state = this.#core.data.cpus[cpu];
+      // The reference spins inside the hypervisor while an access waits: that CPU handles nothing.
+      const deaf = state?.halted || (state?.waiting !== undefined && this.topology.profile === 'reference');
+      if (!deaf) this.#step({ kind: 'deliver', cpu });
+    }
+  }
+
+  #act(effect: CoreEffect): void {
+    switch (effect.kind) {
+      case 'message':
+        this.#ipis.push(effect.to);
+        return;
+      case 'irq':
+        this.#inject(effect.cpu, effect.irq);
+        return;
+      case 'return': {
+        const call = this.#call;
+        assert(call !== undefined && call.cpu === effect.cpu, 'a result belongs to the call that is executed');
+        if (effect.ret === 0n) this.#count(this.#cpu(call.cpu).vm, call.call);
+        if (!call.answer) return;
+        const { registers, pc } = encodeBaoResult(call.frame, effect.ret, effect.out);
+        this.#send({ kind: 'result', vm: this.#cpu(call.cpu).vm, cpu: call.cpu, pc, registers });
+        return;
+      }
+      case 'register': {
+        const cpu = this.#cpu(effect.cpu);
+        cpu.register = effect.register;
+        cpu.value = effect.value;
+        return;
+      }
+      case 'resume':
+        this.#resume(effect.cpu, this.#cpu(effect.cpu));
+        return;
+      case 'fault': {
+        const cpu = this.#cpu(effect.cpu);
+        this.#event({ kind: 'fault', vm: cpu.vm, cpu: effect.cpu, reason: effect.reason });
+        this.#fault(effect.cpu, cpu);
+        return;
+      }
+      case 'pending': {
+        const { id, backend: vm, dm, addr, op, value, width } = effect;
+        const stats = this.#devices[vm]?.[dm];
+        if (stats !== undefined) stats.accesses += 1;
+        this.#send({ kind: 'lease', vm, dm, id, addr, op, value, width });
+        return;
+      }
+      case 'revoked':
+        this.#send({ kind: 'revoke', vm: effect.backend, dm: effect.dm, id: effect.id });
+        return;
+      case 'event':
+        this.#event({ kind: 'core', event: effect.event });
+        if (effect.event.level === 'fatal')
+          this.#halt(effect.event.cpu, this.#cpu(effect.event.cpu), effect.event.code);
+        return;
+      case 'rule':
+        this.#event({ kind: 'rule', rule: effect.rule, cpu: effect.cpu });
+        return;
+      case 'access':
+      case 'pause':
+        return;
+    }
+  }
+
+  #count(vm: VmId, call: BaoCall): void {
+    const stats = this.#devices[vm]?.[Number(call.dm)];
+    if (stats === undefined || call.nr !== HC_REMIO) return;
+    if (call.op === REMIO_HYP_NOTIFY) stats.notifications += 1;
+    else if (call.op !== REMIO_HYP_ASK) stats.completions += 1;
+  }
+
+  #resume(id: CpuId, cpu: Cpu): void {
+    if (cpu.mode !== 'access') return;
+    const register = cpu.register;
+    cpu.mode = 'running';
+    cpu.trap = undefined;
+    this.#send({
+      kind: 'resume',
+      vm: cpu.vm,
+      cpu: id,
+      register: register ?? NO_REGISTER,
+      value: register === undefined ? 0n : cpu.value,
+      pc: cpu.nextPc,
+    });
+  }
+
+  #fault(id: CpuId, cpu: Cpu): void {
+    const { trap } = cpu;
+    if (cpu.mode !== 'access' || trap === undefined) return;
+    cpu.mode = 'running';
+    cpu.trap = undefined;
+    this.#machine(cpu.vm).stats.faults += 1;
+    this.#send({ kind: 'fault', vm: cpu.vm, cpu: id, ...accessFault(trap, cpu.write) });
+  }
+
+  /** The hypervisor stops a CPU for good: what the reference does where it cannot go on. */
+  #halt(id: CpuId, cpu: Cpu, reason: string): void {
+    cpu.mode = 'halted';
+    cpu.trap = undefined;
+    this.#send({ kind: 'cpu-off', vm: cpu.vm, cpu: id, reason });
+  }
+
+  #inject(id: CpuId, irq: number): void {
+    const cpu = this.#cpu(id);
+    const machine = this.#machine(cpu.vm);
+    this.#hand(machine, machine.irqc.inject(irq, cpu.vcpu));
+  }
+
+  #hand(machine: Machine, deliveries: readonly Delivery[]): void {
+    for (const { vcpu, irq } of deliveries) {
+      const cpu = machine.cpus[vcpu];
+      if (cpu === undefined) continue;
+      machine.stats.interrupts += 1;
+      this.#send({ kind: 'irq', vm: machine.id, cpu, irq: irqId(irq) });
+    }
+  }
+
+  #send(record: HypervisorRecord): void {
+    // A VM without a process gets what it needs when one attaches.
+    if (this.#machines[record.vm]?.incarnation !== undefined) this.#host.send(record);
+  }
+
+  #event(event: PlatformEvent): void {
+    this.#host.onEvent?.(event);
+  }
+
+  #machine(vm: VmId): Machine {
+    const machine = this.#machines[vm];
+    assert(machine !== undefined, `the topology has VM ${vm}`);
+    return machine;
+  }
+
+  #cpu(id: CpuId): Cpu {
+    const cpu = this.#cpus[id];
+    assert(cpu !== undefined, `CPU ${id} is of a VM`);
+    return cpu;
+  }
+}
+
+const MODE_TEXT: Readonly<Record<CpuMode, string>> = {
+  off: 'off',
+  running: 'running',
+  access: 'paused by an access',
+  halted: 'stopped',
+};
+
+const newCpu = (vm: VmId, vcpu: number): Cpu => ({
+  vm,
+  vcpu,
+  mode: 'off',
+  trap: undefined,
+  write: false,
+  nextPc: 0n,
+  register: undefined,
+  value: 0n,
+});

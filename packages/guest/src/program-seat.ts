@@ -1,0 +1,495 @@
+import {
+  type Arch,
+  DEFAULT_CONDUIT,
+  enableInterruptSequence,
+  encodeDataAbort,
+  encodeGuestPageFault,
+  FIRST_REGISTER,
+  HYPERCALL_REGISTERS,
+  hypercallFrame,
+  type InterruptController,
+  type MmioAccess,
+  type MmioTrap,
+  PSCI_CPU_ON,
+  SBI_EID_HSM,
+  SBI_EID_TIME,
+  SBI_HSM_HART_START,
+  SMCCC_64BIT,
+  SUPERVISOR_SOFTWARE_INTERRUPT,
+  SUPERVISOR_TIMER_INTERRUPT,
+  VIRTUAL_TIMER_PPI,
+  vcpuMpidr,
+} from '@remio/arch';
+import { type AccessWidth, assert, guestAddress, type IrqId, irqId, toU64, U64_MAX } from '@remio/base';
+import type { GuestMemory } from '@remio/guest-memory';
+import { type GuestCpu, GuestFault } from './program.js';
+import type { Completion, Exit, Seat } from './seat.js';
+import { CODE_SIZE, type EntryPoint, type SymbolTable } from './symbols.js';
+
+/** What the vCPUs of a VM have in common. */
+export interface MachineContext {
+  readonly arch: Arch;
+  readonly symbols: SymbolTable;
+  /** RAM and shared memories: accesses inside do not trap. */
+  readonly memories: readonly GuestMemory[];
+  readonly irqc: InterruptController;
+  /** The counter, nanoseconds. */
+  readonly counter: () => bigint;
+  /** The VM's seats by index, for interrupts that vCPUs send each other. */
+  readonly seats: Seat[];
+}
+
+/** An operation that a program waits for. */
+type Operation =
+  | {
+      readonly kind: 'mmio';
+      readonly access: MmioAccess;
+      readonly resolve: (value: bigint) => void;
+      readonly reject: (fault: GuestFault) => void;
+    }
+  | {
+      readonly kind: 'hypercall';
+      readonly registers: readonly bigint[];
+      readonly resolve: (registers: readonly bigint[]) => void;
+    }
+  | { readonly kind: 'wfi'; readonly resolve: () => void; woken: boolean }
+  | { readonly kind: 'yield'; readonly resolve: () => void };
+
+/** Registers that loads and stores of programs use in turn: x9..x15, or t0..t2 and t3..t6. */
+const SCRATCH: Readonly<Record<Arch, readonly number[]>> = {
+  aarch64: [9, 10, 11, 12, 13, 14, 15],
+  riscv64: [5, 6, 7, 28, 29, 30, 31],
+};
+
+/** Accesses to memory after which a program that never traps gives way to others. */
+const LOCAL_BUDGET = 1024;
+
+/** Beyond every interrupt controller's range. */
+const HOST_IRQ = 0x1_0000;
+
+const OFF: Exit = { kind: 'off' };
+const WFI: Exit = { kind: 'wfi' };
+const HOST: Exit = { kind: 'host' };
+const BUDGET: Exit = { kind: 'budget' };
+
+/**
+ * A vCPU whose guest is a TypeScript program. The program awaits operations; each that needs the hypervisor becomes an
+ * exit that shows what hardware would show, and goes on from the registers as hardware would leave them.
+ */
+export class ProgramSeat implements Seat, GuestCpu {
+  readonly arch: Arch;
+  readonly index: number;
+  readonly timerIrq: IrqId;
+  readonly ipiIrq: IrqId;
+  readonly hostIrq: IrqId = irqId(HOST_IRQ);
+  onRunnable: () => void = () => {};
+  /** Told of interrupts that no handler takes; they are dropped. */
+  onUnhandled: (irq: IrqId) => void = () => {};
+  readonly #machine: MachineContext;
+  readonly #registers = new BigUint64Array(32);
+  readonly #handlers = new Map<number, (irq: IrqId) => void | Promise<void>>();
+  readonly #pending: IrqId[] = [];
+  #pc = 0n;
+  #entry = 0n;
+  #on = false;
+  /** Counts starts: what a program of a former life still does is not heard. */
+  #life = 0;
+  #offReason: string | undefined;
+  /** The program's operation, and that of the interrupt handler which runs before it. */
+  #operation: Operation | undefined;
+  #handlerOperation: Operation | undefined;
+  #inHandler = false;
+  /** The operation that an exit is open for. */
+  #open: Operation | undefined;
+  #inRun = false;
+  #operations = 0;
+  #localLeft = LOCAL_BUDGET;
+  #timer: bigint | undefined;
+
+  constructor(machine: MachineContext, index: number) {
+    this.arch = machine.arch;
+    this.index = index;
+    this.timerIrq = irqId(machine.arch === 'aarch64' ? VIRTUAL_TIMER_PPI : SUPERVISOR_TIMER_INTERRUPT);
+    this.ipiIrq = irqId(machine.arch === 'aarch64' ? 0 : SUPERVISOR_SOFTWARE_INTERRUPT);
+    this.#machine = machine;
+    machine.seats[index] = this;
+  }
+
+  /** When the vCPU's timer fires, on its counter; undefined: never. The engine raises {@link timerIrq} then. */
+  get timer(): bigint | undefined {
+    return this.#timer;
+  }
+
+  /** Arms the timer, as the hypervisor does for SBI set_timer; 2^64-1 disarms. */
+  armTimer(deadline: bigint): void {
+    this.#timer = deadline === U64_MAX ? undefined : deadline;
+  }
+
+  /** Told when the timer was armed anew, so that the engine looks at {@link timer}. */
+  onTimer: () => void = () => {};
+
+  // --- the seat
+
+  run(_budget: number): Exit {
+    if (!this.#on) return this.#offReason === undefined ? OFF : { kind: 'off', reason: this.#offReason };
+    assert(this.#open === undefined, 'a vCPU with an open exit is completed before it runs');
+    this.#inRun = true;
+    const exit = this.#advance();
+    this.#inRun = false;
+    return exit;
+  }
+
+  complete(completion: Completion): void {
+    const open = this.#open;
+    if (open === undefined) return;
+    this.#open = undefined;
+    this.#close(open);
+    switch (completion.kind) {
+      case 'access': {
+        assert(open.kind === 'mmio', 'an access completes a load or store');
+        this.#pc = completion.pc;
+        if (completion.register !== undefined) this.#write(completion.register, completion.value);
+        // What the program gets is what its destination register holds now, whatever the hypervisor wrote elsewhere.
+        open.resolve(open.access.write ? 0n : this.#read(open.access.register));
+        return;
+      }
+      case 'hypercall': {
+        assert(open.kind === 'hypercall', 'a result completes a hypercall');
+        this.#pc = completion.pc;
+        const first = FIRST_REGISTER[this.arch];
+        completion.registers.forEach((value, n) => {
+          this.#registers[first + n] = value;
+        });
+        open.resolve(completion.registers);
+        return;
+      }
+      case 'fault':
+        if (open.kind === 'mmio') open.reject(new GuestFault(completion.cause, completion.address));
+        return;
+    }
+  }
+
+  raise(irq: IrqId): void {
+    if (!this.#pending.includes(irq)) this.#pending.push(irq);
+    if (this.#open === undefined && this.#on) this.onRunnable();
+  }
+
+  start(entry: bigint, argument: bigint): void {
+    this.stop();
+    const program = this.#machine.symbols.at(entry);
+    this.#life += 1;
+    this.#entry = entry;
+    this.#pc = entry;
+    this.#operations = 0;
+    if (program === undefined) {
+      this.#offReason = `no program at entry point 0x${entry.toString(16)}`;
+      this.onRunnable();
+      return;
+    }
+    this.#offReason = undefined;
+    this.#on = true;
+    if (this.arch === 'aarch64') this.#registers[0] = argument;
+    else {
+      this.#registers[10] = BigInt(this.index);
+      this.#registers[11] = argument;
+    }
+    this.#enter(program);
+  }
+
+  stop(): void {
+    this.#life += 1;
+    this.#on = false;
+    this.#open = undefined;
+    this.#operation = undefined;
+    this.#handlerOperation = undefined;
+    this.#inHandler = false;
+    this.#pending.length = 0;
+    this.#handlers.clear();
+    this.#timer = undefined;
+  }
+
+  // --- what programs use
+
+  load8(address: bigint): Promise<number> {
+    return this.#load(address, 1).then(Number);
+  }
+  load16(address: bigint): Promise<number> {
+    return this.#load(address, 2).then(Number);
+  }
+  load32(address: bigint): Promise<number> {
+    return this.#load(address, 4).then(Number);
+  }
+  load64(address: bigint): Promise<bigint> {
+    return this.#load(address, 8);
+  }
+  store8(address: bigint, value: number): Promise<void> {
+    return this.#store(address, 1, BigInt(value >>> 0));
+  }
+  store16(address: bigint, value: number): Promise<void> {
+    return this.#store(address, 2, BigInt(value >>> 0));
+  }
+  store32(address: bigint, value: number): Promise<void> {
+    return this.#store(address, 4, BigInt(value >>> 0));
+  }
+  store64(address: bigint, value: bigint): Promise<void> {
+    return this.#store(address, 8, toU64(value));
+  }
+
+  hypercall(registers: readonly bigint[]): Promise<readonly bigint[]> {
+    return new Promise((resolve) => this.#issue({ kind: 'hypercall', registers, resolve }));
+  }
+
+  waitForInterrupt(): Promise<void> {
+    return new Promise((resolve) => this.#issue({ kind: 'wfi', resolve, woken: false }));
+  }
+
+  onInterrupt(irq: IrqId, handler: (irq: IrqId) => void | Promise<void>): void {
+    this.#handlers.set(irq, handler);
+  }
+
+  async enableInterrupt(irq: IrqId): Promise<void> {
+    for (const { address, width, value } of enableInterruptSequence(this.#machine.irqc, irq, this.index)) {
+      await this.#store(address, width, value);
+    }
+  }
+
+  counter(): bigint {
+    return this.#machine.counter();
+  }
+
+  async setTimer(deadline: bigint | undefined): Promise<void> {
+    if (this.arch === 'riscv64') {
+      await this.hypercall([deadline ?? U64_MAX, 0n, 0n, 0n, 0n, 0n, 0n, SBI_EID_TIME]);
+    } else {
+      // CNTV_CVAL_EL0: a system register of the guest's own, no trap.
+      this.#timer = deadline;
+      this.onTimer();
+    }
+  }
+
+  sendIpi(index: number): void {
+    this.#machine.seats[index]?.raise(this.ipiIrq);
+  }
+
+  hostEvent(): void {
+    this.raise(this.hostIrq);
+  }
+
+  async startCpu(index: number, program: EntryPoint): Promise<bigint> {
+    const entry = this.#machine.symbols.add(program);
+    const result =
+      this.arch === 'aarch64'
+        ? await this.hypercall([PSCI_CPU_ON | SMCCC_64BIT, vcpuMpidr(index), entry, 0n])
+        : await this.hypercall([BigInt(index), entry, 0n, 0n, 0n, 0n, SBI_HSM_HART_START, SBI_EID_HSM]);
+    return BigInt.asIntN(64, result[0] ?? 0n);
+  }
+
+  // --- how operations become exits
+
+  #enter(program: EntryPoint): void {
+    const life = this.#life;
+    const end = (reason: string | undefined): void => {
+      if (life !== this.#life) return;
+      this.#on = false;
+      this.#offReason = reason;
+      this.onRunnable();
+    };
+    program(this).then(
+      () => end(undefined),
+      (error: unknown) => end(error instanceof Error ? (error.stack ?? error.message) : String(error)),
+    );
+  }
+
+  #issue(operation: Operation): void {
+    if (this.#inHandler) {
+      assert(this.#handlerOperation === undefined, 'an interrupt handler has one operation open at a time');
+      this.#handlerOperation = operation;
+    } else {
+      assert(this.#operation === undefined, 'a program has one operation of a vCPU open at a time');
+      this.#operation = operation;
+    }
+    if (!this.#inRun) this.onRunnable();
+  }
+
+  /** Runs to the next exit: pending interrupts first, then the operation that is due. */
+  #advance(): Exit {
+    for (;;) {
+      if (!this.#on) return this.#offReason === undefined ? OFF : { kind: 'off', reason: this.#offReason };
+      if (!this.#inHandler && this.#operation !== undefined && this.#takeInterrupt()) continue;
+      const operation = this.#inHandler ? this.#handlerOperation : this.#operation;
+      if (operation === undefined) return HOST;
+      switch (operation.kind) {
+        case 'mmio': {
+          this.#open = operation;
+          return { kind: 'mmio', trap: this.#trap(operation.access) };
+        }
+        case 'hypercall':
+          this.#open = operation;
+          return { kind: 'hypercall', frame: this.#frame(operation.registers) };
+        case 'wfi':
+          if (!operation.woken) return WFI;
+          this.#close(operation);
+          operation.resolve();
+          return HOST;
+        case 'yield':
+          this.#close(operation);
+          this.#localLeft = LOCAL_BUDGET;
+          operation.resolve();
+          return BUDGET;
+      }
+    }
+  }
+
+  #close(operation: Operation): void {
+    if (this.#handlerOperation === operation) this.#handlerOperation = undefined;
+    else if (this.#operation === operation) this.#operation = undefined;
+  }
+
+  /** Takes the oldest pending interrupt; false if there is none. */
+  #takeInterrupt(): boolean {
+    const irq = this.#pending.shift();
+    if (irq === undefined) return false;
+    if (this.#operation?.kind === 'wfi') this.#operation.woken = true;
+    const handler = this.#handlers.get(irq);
+    if (handler === undefined) {
+      this.onUnhandled(irq);
+      return true;
+    }
+    const life = this.#life;
+    this.#inHandler = true;
+    const running = handler(irq);
+    if (running === undefined) {
+      this.#inHandler = false;
+      return true;
+    }
+    running.then(
+      () => {
+        if (life !== this.#life) return;
+        this.#inHandler = false;
+        this.onRunnable();
+      },
+      (error: unknown) => {
+        if (life !== this.#life) return;
+        this.#on = false;
+        this.#offReason = `interrupt ${irq}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+        this.onRunnable();
+      },
+    );
+    return true;
+  }
+
+  #load(address: bigint, width: AccessWidth): Promise<bigint> {
+    const local = this.#local(address, width);
+    if (local !== undefined) {
+      const { memory, offset } = local;
+      return this.#atMemory(() => readMemory(memory, offset, width));
+    }
+    return new Promise((resolve, reject) => {
+      this.#issue({ kind: 'mmio', access: this.#access(address, width, false, 0n), resolve, reject });
+    });
+  }
+
+  #store(address: bigint, width: AccessWidth, value: bigint): Promise<void> {
+    const local = this.#local(address, width);
+    if (local !== undefined) {
+      const { memory, offset } = local;
+      return this.#atMemory(() => writeMemory(memory, offset, width, value));
+    }
+    return new Promise((resolve, reject) => {
+      const access = this.#access(address, width, true, value);
+      this.#issue({ kind: 'mmio', access, resolve: () => resolve(), reject });
+    });
+  }
+
+  /** An access to memory: no exit, but interrupts are taken before it, and now and then others get their turn. */
+  #atMemory<T>(use: () => T): Promise<T> {
+    this.#localLeft -= 1;
+    if (this.#localLeft > 0 && (this.#pending.length === 0 || this.#inHandler)) return Promise.resolve(use());
+    return new Promise<void>((resolve) => this.#issue({ kind: 'yield', resolve })).then(use);
+  }
+
+  #local(address: bigint, width: number): { readonly memory: GuestMemory; readonly offset: number } | undefined {
+    for (const memory of this.#machine.memories) {
+      const offset = memory.locate(address, width);
+      if (offset >= 0) return { memory, offset };
+    }
+    return undefined;
+  }
+
+  #access(address: bigint, width: AccessWidth, write: boolean, value: bigint): MmioAccess {
+    const scratch = SCRATCH[this.arch];
+    const register = scratch[this.#operations % scratch.length] ?? 9;
+    if (write) this.#write(register, value);
+    const registerWidth = this.arch === 'riscv64' || width === 8 ? 8 : 4;
+    return { address: guestAddress(address), width, write, register, value, signExtend: false, registerWidth };
+  }
+
+  #trap(access: MmioAccess): MmioTrap {
+    this.#operations += 1;
+    // Both forms that hardware may choose are shown in turn.
+    const form = this.#operations % 2 === 0 ? 'htinst' : 'instruction';
+    const pc = this.#nextPc();
+    const trap = this.arch === 'aarch64' ? encodeDataAbort(access, pc) : encodeGuestPageFault(access, pc, form);
+    assert(trap !== undefined, `address 0x${access.address.toString(16)} is one that a guest can access`);
+    return trap;
+  }
+
+  #frame(registers: readonly bigint[]): ReturnType<typeof hypercallFrame> {
+    this.#operations += 1;
+    const first = FIRST_REGISTER[this.arch];
+    const count = HYPERCALL_REGISTERS[this.arch];
+    const loaded: bigint[] = [];
+    for (let n = 0; n < count; n += 1) {
+      const value = registers[n] ?? 0n;
+      this.#registers[first + n] = value;
+      loaded.push(value);
+    }
+    assert(DEFAULT_CONDUIT[this.arch] !== 'smc', 'programs call with HVC or ECALL');
+    return hypercallFrame(this.arch, loaded, this.#nextPc());
+  }
+
+  /** Code of a program is a stretch of addresses that its PC runs through again and again. */
+  #nextPc(): bigint {
+    if (this.#pc - this.#entry >= BigInt(CODE_SIZE - 4)) this.#pc = this.#entry;
+    return this.#pc;
+  }
+
+  #read(register: number): bigint {
+    return this.arch === 'riscv64' && register === 0
+      ? 0n
+      : register === 31 && this.arch === 'aarch64'
+        ? 0n
+        : (this.#registers[register] ?? 0n);
+  }
+
+  #write(register: number, value: bigint): void {
+    const zero = this.arch === 'aarch64' ? 31 : 0;
+    if (register !== zero && register < 32) this.#registers[register] = value;
+  }
+}
+
+function readMemory(memory: GuestMemory, offset: number, width: AccessWidth): bigint {
+  switch (width) {
+    case 1:
+      return BigInt(memory.readU8(offset));
+    case 2:
+      return BigInt(memory.readU16(offset));
+    case 4:
+      return BigInt(memory.readU32(offset));
+    case 8:
+      return memory.readU64(offset);
+  }
+}
+
+function writeMemory(memory: GuestMemory, offset: number, width: AccessWidth, value: bigint): void {
+  switch (width) {
+    case 1:
+      return memory.writeU8(offset, Number(value & 0xffn));
+    case 2:
+      return memory.writeU16(offset, Number(value & 0xffffn));
+    case 4:
+      return memory.writeU32(offset, Number(value & 0xffff_ffffn));
+    case 8:
+      return memory.writeU64(offset, value);
+  }
+}
