@@ -1,1 +1,10 @@
-export {};
+import type { GuestProgram } from '@remio/guest';
+import { makeDevice } from './devices.js';
+import { type DeviceMaker, dispatcher } from './dispatcher.js';
+
+export { type DeviceMaker, dispatcher, makeDevice };
+
+/** Programs of backend VMs, by the name that a topology gives. */
+export const backendPrograms: Readonly<Record<string, () => GuestProgram>> = {
+  dispatcher: () => dispatcher(makeDevice),
+};

@@ -66,6 +66,8 @@ export interface Topology {
   readonly queue: number;
   readonly sharedMemories: readonly SharedMemory[];
   readonly vms: readonly Vm[];
+  /** Whether any frontend has a deadline. */
+  readonly hasDeadlines: boolean;
   /** SHA-256 of the canonical form, hexadecimal: both ends of a connection must have the same. */
   readonly digest: string;
 }

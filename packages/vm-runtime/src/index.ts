@@ -1,1 +1,3 @@
-export {};
+export * from './inproc-engine.js';
+export { hostScheduler } from './scheduler.js';
+export * from './vm-host.js';

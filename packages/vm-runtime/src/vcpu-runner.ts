@@ -84,7 +84,8 @@ export class VcpuRunner {
     while (this.#head < end) {
       const index = this.#queue[this.#head];
       this.#head += 1;
-      if (index !== undefined) this.#run(index);
+      // An entry is stale when the vCPU was completed or stopped since.
+      if (index !== undefined && this.#states[index] === 'queued') this.#run(index);
     }
     if (this.#head === this.#queue.length) {
       this.#queue.length = 0;
@@ -114,10 +115,10 @@ export class VcpuRunner {
           this.#host.send({ kind: 'trap', vm: vcpu.vm, cpu: vcpu.cpu, trap: exit.trap });
           return;
         case 'hypercall':
-          if (!this.#answered(vcpu, exit.frame)) {
-            this.#states[index] = 'waiting';
-            return;
-          }
+          // Set before anything is sent: in one process, the answer comes while it is.
+          this.#states[index] = 'waiting';
+          if (!this.#answered(vcpu, exit.frame)) return;
+          this.#states[index] = 'idle';
           continue;
         case 'budget':
           this.wake(index);

@@ -1,0 +1,107 @@
+import { assert, type Result, type VmId } from '@remio/base';
+import type { GuestProgram } from '@remio/guest';
+import { Platform, type PlatformEvent, type PlatformHost } from '@remio/hypervisor/platform';
+import type { Topology, Vm } from '@remio/topology';
+import { VmHost, type VmReport } from './vm-host.js';
+
+/** What an in-process platform tells. */
+export interface InprocEvents {
+  report(vm: Vm, event: VmReport): void;
+  log(vm: Vm, line: string): void;
+  platform?(event: PlatformEvent): void;
+  onStep?: PlatformHost['onStep'];
+}
+
+/**
+ * The whole platform in one process, without sockets: the same hypervisor, seats, programs and devices as the separate
+ * processes have, joined by calls. A record is handled when it is sent, so the order of everything is that of the vCPUs'
+ * turns.
+ */
+export class InprocEngine {
+  readonly platform: Platform;
+  readonly #host: VmHost;
+  #deadlineTimer: NodeJS.Timeout | undefined;
+
+  private constructor(platform: Platform, host: VmHost) {
+    this.platform = platform;
+    this.#host = host;
+  }
+
+  /**
+   * Builds the platform; nothing runs before {@link start}.
+   * @param program the program of a VM
+   * @param shared the memory behind a shared memory; an array of this process if absent
+   */
+  static create(
+    topology: Topology,
+    program: (vm: Vm) => GuestProgram,
+    events: InprocEvents,
+    shared: (id: number) => ArrayBuffer | SharedArrayBuffer = privateMemory(topology),
+  ): Result<InprocEngine, string> {
+    const now = (): bigint => process.hrtime.bigint();
+    const parts: { host?: VmHost; engine?: InprocEngine } = {};
+    const platform = Platform.create(topology, {
+      send: (record) => parts.host?.receive(record),
+      ...(events.platform === undefined ? {} : { onEvent: events.platform }),
+      ...(events.onStep === undefined ? {} : { onStep: events.onStep }),
+    });
+    if (!platform.ok) return { ok: false, error: platform.error.code };
+    const host = new VmHost({
+      topology,
+      vms: topology.vms.map((vm) => ({ vm, program: program(vm) })),
+      shared,
+      send: (record) => {
+        const handled = platform.value.handle(record, Number(now()));
+        assert(
+          handled.ok,
+          `a vCPU of this process keeps to what hardware does: ${handled.ok ? '' : handled.error.detail}`,
+        );
+        if (topology.hasDeadlines) parts.engine?.armDeadline();
+      },
+      report: events.report,
+      log: events.log,
+      now,
+    });
+    parts.host = host;
+    parts.engine = new InprocEngine(platform.value, host);
+    return { ok: true, value: parts.engine };
+  }
+
+  /** Switches every VM on. */
+  start(): void {
+    for (const vm of this.platform.topology.vms) this.platform.attach(vm.id, 1);
+  }
+
+  /** Ends everything. */
+  stop(): void {
+    clearTimeout(this.#deadlineTimer);
+    this.#host.stop();
+  }
+
+  /** A VM by name; for tests and observers. */
+  vm(name: string): VmId {
+    const vm = this.platform.topology.vms.find((candidate) => candidate.name === name);
+    assert(vm !== undefined, `the topology has a VM ${name}`);
+    return vm.id;
+  }
+
+  private armDeadline(): void {
+    const deadline = this.platform.nextDeadline();
+    clearTimeout(this.#deadlineTimer);
+    if (deadline === undefined) return;
+    const wait = Math.max(0, (deadline - Number(process.hrtime.bigint())) / 1e6);
+    this.#deadlineTimer = setTimeout(() => {
+      this.platform.tick(Number(process.hrtime.bigint()));
+      this.armDeadline();
+    }, Math.ceil(wait));
+  }
+}
+
+const privateMemory = (topology: Topology): ((id: number) => ArrayBuffer) => {
+  const buffers = topology.sharedMemories.map((memory) => new ArrayBuffer(memory.size));
+  return (id) => {
+    const buffer = buffers[id];
+    assert(buffer !== undefined, `the topology has shared memory ${id}`);
+    return buffer;
+  };
+};

@@ -1,0 +1,232 @@
+import type { Arch } from '@remio/arch';
+import { assert, type CpuId, guestAddress, type VmId } from '@remio/base';
+import {
+  type Completion,
+  type GuestDeviceEnd,
+  type GuestProgram,
+  type GuestVm,
+  type MachineContext,
+  ProgramSeat,
+  SymbolTable,
+} from '@remio/guest';
+import { type GuestMemory, LocalMemory } from '@remio/guest-memory';
+import { LeaseTable } from '@remio/hypervisor/lease';
+import type { HypervisorRecord, VmRecord } from '@remio/protocol';
+import type { Topology, Vm } from '@remio/topology';
+import { hostScheduler } from './scheduler.js';
+import { type Vcpu, VcpuRunner } from './vcpu-runner.js';
+
+/** Plain data that a program or the runtime tells whoever watches the platform. */
+export interface VmReport {
+  readonly kind: string;
+  readonly [field: string]: unknown;
+}
+
+/** What a host of VMs needs from its process. */
+export interface VmHostOptions {
+  readonly topology: Topology;
+  /** VMs of this process, with the program of each. */
+  readonly vms: readonly { readonly vm: Vm; readonly program: GuestProgram }[];
+  /** The memory behind a shared memory of the topology. */
+  shared(id: number): ArrayBuffer | SharedArrayBuffer;
+  /** Takes records for the hypervisor, in order. */
+  send(record: VmRecord): void;
+  report(vm: Vm, event: VmReport): void;
+  log(vm: Vm, line: string): void;
+  /** Nanoseconds on a clock that only goes forward. */
+  now(): bigint;
+  /** Called when every runnable vCPU has run: what was sent may leave now. */
+  turnEnded?(): void;
+}
+
+/** Milliseconds that a timer of Node can wait. */
+const TIMEOUT_MS_MAX = 0x7fff_ffff;
+
+/** The VMs that one process runs: their vCPUs, memories, leases and timers. */
+export class VmHost {
+  readonly #options: VmHostOptions;
+  readonly #runner: VcpuRunner;
+  readonly #seats: ProgramSeat[] = [];
+  readonly #leases = new Map<VmId, LeaseTable>();
+  /** CPU of the board to index of the vCPU in the runner. */
+  readonly #index = new Map<CpuId, number>();
+  readonly #timers: (NodeJS.Timeout | undefined)[] = [];
+  readonly #scheduler: { schedule(): void };
+  #stopped = false;
+
+  constructor(options: VmHostOptions) {
+    this.#options = options;
+    const vcpus: Vcpu[] = [];
+    for (const hosted of options.vms) {
+      const leases = new LeaseTable(hosted.vm.id, options.topology.arch, options.topology.profile);
+      this.#leases.set(hosted.vm.id, leases);
+      for (const seat of this.#build(hosted.vm, hosted.program)) {
+        const cpu = hosted.vm.cpus[seat.index];
+        assert(cpu !== undefined, 'a VM has a CPU for each vCPU');
+        const index = vcpus.push({ vm: hosted.vm.id, cpu, seat, leases }) - 1;
+        this.#index.set(cpu, index);
+        this.#seats.push(seat);
+        seat.onTimer = () => this.#armTimer(index);
+        seat.onUnhandled = (irq) => options.log(hosted.vm, `vCPU ${seat.index}: no handler for interrupt ${irq}`);
+      }
+    }
+    this.#scheduler = hostScheduler(() => {
+      if (this.#stopped) return;
+      this.#runner.turn();
+      options.turnEnded?.();
+    });
+    this.#runner = new VcpuRunner(
+      vcpus,
+      {
+        send: (record) => options.send(record),
+        onOff: (vm, cpu, reason) => this.#off(vm, cpu, reason),
+      },
+      () => this.#scheduler.schedule(),
+    );
+  }
+
+  /** Takes what the hypervisor says. Records for VMs of other processes are ignored. */
+  receive(record: HypervisorRecord): void {
+    switch (record.kind) {
+      case 'lease':
+        this.#leases.get(record.vm)?.lease(record);
+        return;
+      case 'revoke':
+        this.#leases.get(record.vm)?.revoke(record.dm, record.id);
+        return;
+    }
+    const index = this.#index.get(record.cpu);
+    const seat = index === undefined ? undefined : this.#seats[index];
+    if (index === undefined || seat === undefined) return;
+    switch (record.kind) {
+      case 'resume': {
+        const register = record.register === NO_REGISTER ? undefined : record.register;
+        this.#complete(index, { kind: 'access', register, value: record.value, pc: record.pc });
+        return;
+      }
+      case 'fault':
+        this.#complete(index, { kind: 'fault', cause: record.cause, address: record.address });
+        return;
+      case 'result':
+        this.#leases.get(record.vm)?.answered(record.cpu);
+        this.#complete(index, { kind: 'hypercall', registers: record.registers, pc: record.pc });
+        return;
+      case 'irq':
+        seat.raise(record.irq);
+        return;
+      case 'cpu-on':
+        this.#runner.start(index, record.entry, record.argument);
+        return;
+      case 'cpu-off':
+        this.#runner.stop(index);
+        if (record.reason !== '') this.#tellOff(record.vm, record.cpu, record.reason);
+        return;
+      case 'timer':
+        seat.armTimer(record.deadline);
+        this.#armTimer(index);
+        return;
+    }
+  }
+
+  /** Ends every vCPU; nothing is sent any more. */
+  stop(): void {
+    this.#stopped = true;
+    for (const seat of this.#seats) seat.stop();
+    for (const timer of this.#timers) clearTimeout(timer);
+  }
+
+  #complete(index: number, completion: Completion): void {
+    this.#runner.complete(index, completion);
+  }
+
+  #off(vm: VmId, cpu: CpuId, reason: string | undefined): void {
+    this.#options.send({ kind: 'off', vm, cpu });
+    this.#tellOff(vm, cpu, reason);
+  }
+
+  #tellOff(vm: VmId, cpu: CpuId, reason: string | undefined): void {
+    const owner = this.#options.topology.vms[vm];
+    if (owner === undefined) return;
+    const vcpu = owner.cpus.indexOf(cpu);
+    if (reason !== undefined) this.#options.log(owner, `vCPU ${vcpu} stopped: ${reason}`);
+    this.#options.report(owner, { kind: 'vcpu-off', vcpu, ...(reason === undefined ? {} : { reason }) });
+  }
+
+  #armTimer(index: number): void {
+    clearTimeout(this.#timers[index]);
+    const seat = this.#seats[index];
+    const deadline = seat?.timer;
+    if (seat === undefined || deadline === undefined) return;
+    const left = deadline - this.#options.now();
+    const wait = left <= 0n ? 0 : Math.min(Number(left / 1_000_000n) + 1, TIMEOUT_MS_MAX);
+    this.#timers[index] = setTimeout(() => {
+      if (seat.timer === undefined) return;
+      if (this.#options.now() < seat.timer) {
+        this.#armTimer(index);
+        return;
+      }
+      seat.armTimer(NEVER);
+      seat.raise(seat.timerIrq);
+    }, wait);
+  }
+
+  #build(vm: Vm, program: GuestProgram): readonly ProgramSeat[] {
+    const { topology } = this.#options;
+    const [ram] = vm.memory;
+    const symbols = new SymbolTable(ram?.base ?? 0n);
+    const ends = vm.remioDevs.map((end): GuestDeviceEnd => {
+      const shared = this.#options.shared(end.shmem.id);
+      return {
+        dm: end.dm,
+        name: end.name,
+        type: end.type,
+        bindKey: end.bindKey,
+        window: end.window,
+        interrupt: end.interrupt,
+        shmem: new LocalMemory(end.shmem.base, sized(shared, end.shmem.size)),
+        options: end.device,
+      };
+    });
+    const memories: readonly GuestMemory[] = [
+      ...ends.map((end) => end.shmem),
+      ...vm.memory.map((region) => new LocalMemory(guestAddress(region.base), new ArrayBuffer(region.size))),
+    ];
+    const machine: MachineContext = {
+      arch: topology.arch,
+      symbols,
+      memories,
+      irqc: topology.board.irqc,
+      counter: () => this.#options.now(),
+      seats: [],
+    };
+    const view = this.#view(vm, topology.arch, ends);
+    // The boot entry point is the image's first address.
+    symbols.add((cpu) => program(cpu, view));
+    return vm.cpus.map((_, index) => new ProgramSeat(machine, index));
+  }
+
+  #view(vm: Vm, arch: Arch, devices: readonly GuestDeviceEnd[]): GuestVm {
+    const options = this.#options;
+    return {
+      name: vm.name,
+      arch,
+      cpus: vm.cpus.length,
+      devices,
+      options: vm.program.options,
+      hostTime: () => options.now(),
+      report: (event) => options.report(vm, event),
+      log: (line) => options.log(vm, line),
+    };
+  }
+}
+
+/** `register` of a `resume` record that writes none. */
+const NO_REGISTER = 255;
+/** A timer deadline that never comes. */
+const NEVER = 0xffff_ffff_ffff_ffffn;
+
+/** The part of a shared memory that an end maps: its start. */
+const sized = (buffer: ArrayBuffer | SharedArrayBuffer, size: number): ArrayBuffer | SharedArrayBuffer => {
+  assert(buffer.byteLength === size, 'both ends of a device map the whole shared memory');
+  return buffer;
+};
