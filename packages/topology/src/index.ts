@@ -1,1 +1,4 @@
+export { type Diagnostic, type RuleId, renderDiagnostics, TOPOLOGY_RULES } from './diagnostics.js';
+export * from './parse.js';
+export { topologySchema } from './schema.js';
 export * from './types.js';

@@ -1,0 +1,210 @@
+import { createHash } from 'node:crypto';
+import { bindKey, type CpuId, cpuId, guestAddress, irqId, type VmId, vmId } from '@remio/base';
+import { type BoardProfile, loadBoard } from '@remio/board';
+import type { Path, TopologySource } from './reader.js';
+import type { RemioDevFile, TopologyFile, VmFile } from './schema.js';
+import type { ModuleRef, RemioDev, SharedMemory, Topology, Vm } from './types.js';
+
+/** What building a topology needs from outside. */
+export interface BuildOptions {
+  /** Makes an absolute path of one that the file names. */
+  resolve(path: string): string;
+  /** Images by device name, or for every device under `*`: instead of what the file names. */
+  readonly images?: Readonly<Record<string, string>>;
+}
+
+/** Bytes of a window that does not say. */
+const DEFAULT_WINDOW = 0x200;
+
+/** Numbers for programs: bigint only where a number would lose something. */
+export const plainOptions = (value: unknown): unknown => {
+  if (typeof value === 'bigint') {
+    return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;
+  }
+  if (Array.isArray(value)) return value.map(plainOptions);
+  if (typeof value === 'object' && value !== null) {
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plainOptions(inner)]));
+  }
+  return value;
+};
+
+/** Makes the model of a file whose shape is right; reports what names something that is not there. */
+export function buildTopology(source: TopologySource, file: TopologyFile, options: BuildOptions): Topology | undefined {
+  const choice = typeof file.board === 'string' ? { name: file.board } : file.board;
+  const board = loadBoard({
+    name: choice.name,
+    ...('cpus' in choice && choice.cpus !== undefined ? { cpus: choice.cpus } : {}),
+    ...('irqc' in choice && choice.irqc !== undefined ? { irqc: choice.irqc } : {}),
+  });
+  if (!board.ok) {
+    source.error('board', ['board'], board.error, 'name a board of the list');
+    return undefined;
+  }
+  const sharedMemories = Object.entries(file.shared_memories ?? {}).map(
+    ([name, { size }], id): SharedMemory => ({ id, name, size: Number(size) }),
+  );
+  const cpus = assignCpus(source, file, board.value);
+  const windows = new Map<bigint, { readonly base: bigint; readonly size: number }>();
+  for (const vm of Object.values(file.vms)) {
+    for (const end of vm.remio_devs ?? []) {
+      if (end.type === 'frontend' && end.window !== undefined) windows.set(end.bind_key, windowOf(end));
+    }
+  }
+  const vms = Object.entries(file.vms).map(([name, vm], id): Vm => {
+    const path: Path = ['vms', name];
+    return {
+      id: vmId(id),
+      name,
+      cpus: cpus.get(name) ?? [],
+      memory: (vm.memory ?? []).map(({ base, size }) => ({ base: guestAddress(base), size: Number(size) })),
+      remioDevs: (vm.remio_devs ?? []).map((end, dm) =>
+        remioDev(source, [...path, 'remio_devs', dm], end, dm, sharedMemories, windows, options),
+      ),
+      program: programOf(vm, options),
+    };
+  });
+  const profile = file.profile ?? 'hardened';
+  const topology: Omit<Topology, 'digest'> = {
+    name: file.name ?? 'topology',
+    file: source.file,
+    arch: board.value.arch,
+    board: board.value,
+    profile,
+    slots: board.value.cpus.length,
+    queue: 253,
+    sharedMemories,
+    vms,
+    hasDeadlines: vms.some((vm) => vm.remioDevs.some((end) => end.deadline !== undefined)),
+  };
+  return { ...topology, digest: digestOf(topology) };
+}
+
+const windowOf = (end: RemioDevFile): { readonly base: bigint; readonly size: number } => ({
+  base: end.window?.base ?? 0n,
+  size: Number(end.window?.size ?? DEFAULT_WINDOW),
+});
+
+/** Gives every VM its CPUs: those that it names, then free ones, in order. */
+function assignCpus(
+  source: TopologySource,
+  file: TopologyFile,
+  board: BoardProfile,
+): ReadonlyMap<string, readonly CpuId[]> {
+  const owner = new Map<number, string>();
+  const assigned = new Map<string, readonly CpuId[]>();
+  const count = board.cpus.length;
+  for (const [name, vm] of Object.entries(file.vms)) {
+    if (!Array.isArray(vm.cpus)) continue;
+    vm.cpus.forEach((cpu, n) => {
+      const path: Path = ['vms', name, 'cpus', n];
+      const other = owner.get(cpu);
+      if (cpu >= count) {
+        source.error('cpu-unknown', path, `${board.name} has no CPU ${cpu}`, `choose from 0 to ${count - 1}`);
+      } else if (other !== undefined) {
+        source.error('cpu-taken', path, `CPU ${cpu} is of VM ${other} already`, 'give each VM CPUs of its own');
+      } else owner.set(cpu, name);
+    });
+    assigned.set(name, [...vm.cpus].sort((a, b) => a - b).map(cpuId));
+  }
+  for (const [name, vm] of Object.entries(file.vms)) {
+    const path: Path = ['vms', name, 'cpus'];
+    if (Array.isArray(vm.cpus)) {
+      if (vm.cpus.length === 0) source.error('vm-cpus', path, `VM ${name} has no CPU`, 'give it at least one');
+      continue;
+    }
+    const free = Array.from({ length: count }, (_, cpu) => cpu).filter((cpu) => !owner.has(cpu));
+    const mine = free.slice(0, vm.cpus);
+    if (vm.cpus === 0) source.error('vm-cpus', path, `VM ${name} has no CPU`, 'give it at least one');
+    else if (mine.length < vm.cpus) {
+      const fix = `give the VMs ${count} CPUs together, or choose a larger board (synthetic-${board.arch} has any number)`;
+      source.error('cpu-taken', path, `VM ${name} wants ${vm.cpus} CPUs; ${free.length} of ${count} are free`, fix);
+    }
+    for (const cpu of mine) owner.set(cpu, name);
+    assigned.set(name, mine.map(cpuId));
+  }
+  return assigned;
+}
+
+function remioDev(
+  source: TopologySource,
+  path: Path,
+  end: RemioDevFile,
+  dm: number,
+  memories: readonly SharedMemory[],
+  windows: ReadonlyMap<bigint, { readonly base: bigint; readonly size: number }>,
+  options: BuildOptions,
+): RemioDev {
+  const memory = memories.find((candidate) => candidate.name === end.shmem.memory);
+  if (memory === undefined) {
+    const names = memories.map((candidate) => candidate.name).join(', ') || 'none';
+    const message = `there is no shared memory ${end.shmem.memory}; there is ${names}`;
+    source.error('shared-memory-unknown', [...path, 'shmem', 'memory'], message, 'add it under shared_memories');
+  }
+  const window = end.type === 'frontend' ? windowOf(end) : (windows.get(end.bind_key) ?? { base: 0n, size: 0 });
+  const name = end.name ?? `device${end.bind_key}`;
+  const device = deviceOf(end, name, options);
+  return {
+    dm,
+    name,
+    type: end.type,
+    bindKey: bindKey(end.bind_key),
+    window: { base: guestAddress(window.base), size: window.size },
+    interrupt: irqId(end.interrupt),
+    shmem: { id: memory?.id ?? 0, base: guestAddress(end.shmem.base), size: memory?.size ?? 0 },
+    ...(end.deadline === undefined ? {} : { deadline: Number(end.deadline) }),
+    ...(device === undefined ? {} : { device }),
+  };
+}
+
+function deviceOf(end: RemioDevFile, name: string, options: BuildOptions): ModuleRef | undefined {
+  const { device } = end;
+  if (device === undefined) return undefined;
+  if ('module' in device) {
+    return { kind: 'module', name: options.resolve(device.module), options: plainOptions(device.options ?? {}) };
+  }
+  const image = options.images?.[name] ?? options.images?.['*'] ?? options.resolve(device.image);
+  return {
+    kind: 'builtin',
+    name: device.type,
+    options: {
+      image,
+      readOnly: device.read_only ?? false,
+      ...(device.queues === undefined ? {} : { queues: device.queues }),
+      ...(device.queue_size === undefined ? {} : { queueSize: device.queue_size }),
+      ...(device.id === undefined ? {} : { id: device.id }),
+    },
+  };
+}
+
+function programOf(vm: VmFile, options: BuildOptions): ModuleRef {
+  const { program } = vm;
+  if (typeof program === 'string') return { kind: 'builtin', name: program, options: {} };
+  const given = plainOptions(program.options ?? {});
+  return 'module' in program
+    ? { kind: 'module', name: options.resolve(program.module), options: given }
+    : { kind: 'builtin', name: program.builtin, options: given };
+}
+
+/**
+ * What both ends of a connection must agree on: the machine as its guests see it. Paths of images and modules are not
+ * part of it: they differ between hosts that run the same topology.
+ */
+function digestOf(topology: Omit<Topology, 'digest'>): string {
+  const shared = {
+    arch: topology.arch,
+    board: topology.board,
+    profile: topology.profile,
+    sharedMemories: topology.sharedMemories,
+    vms: topology.vms.map(({ id, name, cpus, memory, remioDevs }) => ({
+      id: id as VmId,
+      name,
+      cpus,
+      memory,
+      remioDevs: remioDevs.map(({ device: _, ...end }) => end),
+    })),
+  };
+  const text = JSON.stringify(shared, (_, value: unknown) =>
+    typeof value === 'bigint' ? `0x${value.toString(16)}` : value,
+  );
+  return createHash('sha256').update(text).digest('hex');
+}

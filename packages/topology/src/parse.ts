@@ -1,0 +1,73 @@
+import { type BuildOptions, buildTopology } from './build.js';
+import { checkTopology } from './checks.js';
+import type { Diagnostic } from './diagnostics.js';
+import { type Path, TopologySource } from './reader.js';
+import type { Topology } from './types.js';
+
+/** What the check asks of the outside: kept apart so that the rest is a function of the text. */
+export interface TopologyFiles {
+  /** What is wrong with a disk image; undefined: nothing. */
+  imageProblem(path: string, readOnly: boolean): string | undefined;
+  exists(path: string): boolean;
+}
+
+export interface ParseOptions extends BuildOptions {
+  readonly files: TopologyFiles;
+  /** Names of built-in programs. */
+  readonly programs: readonly string[];
+}
+
+/** A topology, if there were no errors, and everything there is to say about the file. */
+export interface Parsed {
+  readonly topology: Topology | undefined;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** Reads and checks a topology. Nothing is started that has not passed. */
+export function parseTopology(text: string, file: string, options: ParseOptions): Parsed {
+  const source = new TopologySource(text, file);
+  const topology = source.data === undefined ? undefined : buildTopology(source, source.data, options);
+  if (topology !== undefined) {
+    if (source.diagnostics.every(({ severity }) => severity !== 'error')) checkTopology(source, topology);
+    checkFiles(source, topology, options);
+  }
+  const failed = source.diagnostics.some(({ severity }) => severity === 'error');
+  return { topology: failed ? undefined : topology, diagnostics: source.diagnostics };
+}
+
+function checkFiles(source: TopologySource, topology: Topology, { files, programs }: ParseOptions): void {
+  for (const vm of topology.vms) {
+    const { program } = vm;
+    const path: Path = ['vms', vm.name, 'program'];
+    if (program.kind === 'module' && !files.exists(program.name)) {
+      source.error('module', path, `there is no file ${program.name}`, 'correct the path; it counts from this file');
+    }
+    if (program.kind === 'builtin' && !programs.includes(program.name)) {
+      source.error(
+        'program',
+        path,
+        `there is no built-in program ${program.name}`,
+        `choose from ${programs.join(', ')}, or name a module`,
+      );
+    }
+    for (const { dm, device } of vm.remioDevs) {
+      if (device === undefined) continue;
+      const place: Path = ['vms', vm.name, 'remio_devs', dm, 'device'];
+      if (device.kind === 'module') {
+        if (!files.exists(device.name)) {
+          source.error(
+            'module',
+            place,
+            `there is no file ${device.name}`,
+            'correct the path; it counts from this file',
+          );
+        }
+        continue;
+      }
+      const { image, readOnly } = device.options as { readonly image: string; readonly readOnly: boolean };
+      const problem = files.imageProblem(image, readOnly);
+      if (problem !== undefined)
+        source.error('image', [...place, 'image'], problem, 'name a disk image, or pass --disk FILE');
+    }
+  }
+}
