@@ -1,1 +1,2 @@
-export {};
+export * from './recording/index.js';
+export * from './service/service.js';

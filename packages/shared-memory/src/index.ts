@@ -1,1 +1,2 @@
-export {};
+export * from './run-directory.js';
+export * from './shared-region.js';

@@ -1,1 +1,2 @@
-export {};
+export * from './connection.js';
+export * from './listener.js';

@@ -1,0 +1,4 @@
+import { runVmProcess } from '@remio/vm-runtime';
+import { frontendPrograms } from './index.js';
+
+await runVmProcess('frontend-vm', frontendPrograms);

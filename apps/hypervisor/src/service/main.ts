@@ -1,0 +1,56 @@
+import { rmSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { BUILTIN_PROGRAMS, imagesOf, loadTopology } from '@remio/topology';
+import { pino } from 'pino';
+import { HypervisorService } from './service.js';
+
+const USAGE_ERROR = 2;
+const ENVIRONMENT_ERROR = 3;
+
+const { values } = parseArgs({
+  options: {
+    topology: { type: 'string' },
+    endpoint: { type: 'string' },
+    'run-dir': { type: 'string' },
+    image: { type: 'string', multiple: true, default: [] },
+    record: { type: 'string' },
+  },
+});
+const log = pino({ name: 'hypervisor' }, pino.destination({ dest: 2, sync: true }));
+
+if (values.topology === undefined || values.endpoint === undefined) {
+  console.error(
+    'usage: hypervisor --topology FILE --endpoint ENDPOINT [--run-dir DIR] [--image NAME=PATH] [--record FILE]',
+  );
+  process.exit(USAGE_ERROR);
+}
+const loaded = loadTopology(values.topology, { images: imagesOf(values.image), programs: BUILTIN_PROGRAMS });
+if (loaded.topology === undefined) {
+  console.error(loaded.text);
+  process.exit(USAGE_ERROR);
+}
+
+const runDirectory = values['run-dir'];
+try {
+  const service = await HypervisorService.start({
+    topology: loaded.topology,
+    endpoint: values.endpoint,
+    ...(runDirectory === undefined ? {} : { runDirectory }),
+    ...(values.record === undefined ? {} : { record: values.record }),
+    log: (level, fields, message) => log[level](fields, message),
+  });
+  const stop = (): void => {
+    void service.stop().then(() => process.exit(0));
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  process.on('disconnect', () => {
+    // Whoever started us was killed: nobody else is left to clean up.
+    if (runDirectory !== undefined) rmSync(runDirectory, { recursive: true, force: true });
+    process.exit(ENVIRONMENT_ERROR);
+  });
+  process.send?.('ready');
+} catch (error) {
+  console.error(error instanceof Error ? error.message : String(error));
+  process.exit(ENVIRONMENT_ERROR);
+}

@@ -1,0 +1,260 @@
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { join } from 'node:path';
+import { assert } from '@remio/base';
+import type { VmRecord } from '@remio/protocol';
+import { createRegion } from '@remio/shared-memory';
+import { Latency } from '@remio/telemetry';
+import type { Topology } from '@remio/topology';
+import { Listener, type Peer } from '@remio/transport';
+import { Platform, type PlatformEvent } from '../platform/index.js';
+import { Recorder } from '../recording/index.js';
+
+/** What a hypervisor process needs. */
+export interface ServiceOptions {
+  readonly topology: Topology;
+  /** `ipc://…` or `tcp://…` */
+  readonly endpoint: string;
+  /** Where shared memories lie, one file each; absent: none are made. */
+  readonly runDirectory?: string;
+  /** File that gets every input of the core and its effects. */
+  readonly record?: string;
+  log(level: 'info' | 'warn' | 'error', fields: object, message: string): void;
+}
+
+/** Name of the file of a shared memory in the run directory. */
+export const sharedFile = (runDirectory: string, id: number): string => join(runDirectory, `shmem-${id}`);
+
+const now = (): number => Number(process.hrtime.bigint());
+
+/** The hypervisor as a process: the platform on one side, peers on the other. */
+export class HypervisorService {
+  readonly #options: ServiceOptions;
+  readonly #platform: Platform;
+  readonly #listener: { value?: Listener } = {};
+  /** Session that runs each VM; undefined: none. */
+  readonly #sessions: (number | undefined)[];
+  readonly #incarnations: number[];
+  /** Time of frames on their way here, by VM. */
+  readonly #transit: readonly Latency[];
+  /** Time from a frame's arrival to that of what it caused being sent. */
+  readonly #turn = new Latency();
+  /** Newest report of each kind, by VM. */
+  readonly #reports = new Map<string, Map<string, unknown>>();
+  readonly #rules = new Map<string, number>();
+  readonly #recording: { readonly recorder: Recorder; readonly file: WriteStream } | undefined;
+  #deadlineTimer: NodeJS.Timeout | undefined;
+
+  private constructor(options: ServiceOptions) {
+    this.#options = options;
+    const { topology } = options;
+    this.#sessions = topology.vms.map(() => undefined);
+    this.#incarnations = topology.vms.map(() => 0);
+    this.#transit = topology.vms.map(() => new Latency());
+    const steps: { readonly recorder: Recorder; readonly file: WriteStream } | undefined =
+      options.record === undefined
+        ? undefined
+        : { recorder: new Recorder(topology), file: createWriteStream(options.record) };
+    if (steps !== undefined) steps.file.write(steps.recorder.header());
+    this.#recording = steps;
+    const platform = Platform.create(topology, {
+      send: (record) => {
+        const session = this.#sessions[record.vm];
+        if (session !== undefined) this.#listener.value?.send(session, record);
+      },
+      onEvent: (event) => this.#event(event),
+      ...(steps === undefined
+        ? {}
+        : {
+            onStep: (input, effects) => {
+              steps.file.write(steps.recorder.step(input, effects));
+            },
+          }),
+    });
+    // The topology's check lets nothing through that the core refuses.
+    assert(platform.ok, `the core refuses the topology: ${platform.ok ? '' : platform.error.code}`);
+    this.#platform = platform.value;
+  }
+
+  /**
+   * Makes the shared memories, brings the platform up and takes peers.
+   * @throws Error that says what the host lacks
+   */
+  static async start(options: ServiceOptions): Promise<HypervisorService> {
+    const { topology, runDirectory } = options;
+    if (runDirectory !== undefined) {
+      for (const memory of topology.sharedMemories) {
+        const made = createRegion(sharedFile(runDirectory, memory.id), memory.size);
+        if (!made.ok) throw new Error(made.error);
+      }
+    }
+    const service = new HypervisorService(options);
+    service.#listener.value = await Listener.bind(options.endpoint, topology.digest, {
+      admit: (vms) => service.#admit(vms),
+      onAttached: (peer) => service.#attached(peer),
+      onRecords: (peer, records, transit) => service.#records(peer, records, transit),
+      onReport: (_, vm, event) => service.#report(vm, event),
+      onQuery: (what, argument) => service.#query(what, argument),
+      onLost: (peer, reason) => service.#lost(peer, reason),
+      onRefused: (reason) => options.log('warn', {}, `refused: ${reason}`),
+    });
+    options.log('info', { endpoint: options.endpoint, topology: topology.name }, 'the hypervisor is up');
+    return service;
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.#deadlineTimer);
+    this.#listener.value?.close();
+    const recording = this.#recording;
+    if (recording !== undefined) {
+      await new Promise<void>((resolve) => {
+        recording.file.end(recording.recorder.footer(this.#platform.core.data), () => resolve());
+      });
+    }
+  }
+
+  #admit(vms: readonly string[]): { readonly code: 'unknown-vm' | 'vm-taken'; readonly reason: string } | undefined {
+    for (const name of vms) {
+      const vm = this.#options.topology.vms.find((candidate) => candidate.name === name);
+      if (vm === undefined) {
+        const names = this.#options.topology.vms.map((candidate) => candidate.name).join(', ');
+        return { code: 'unknown-vm', reason: `the topology has no VM ${name}; it has ${names}` };
+      }
+      if (this.#sessions[vm.id] !== undefined) {
+        return { code: 'vm-taken', reason: `VM ${name} is run by another process` };
+      }
+      if (this.#options.topology.profile === 'reference' && (this.#incarnations[vm.id] ?? 0) > 0) {
+        return { code: 'vm-taken', reason: `VM ${name} was lost, and the reference cannot start a VM again` };
+      }
+    }
+    return undefined;
+  }
+
+  #attached(peer: Peer): void {
+    for (const name of peer.vms) {
+      const vm = this.#vm(name);
+      if (vm === undefined) continue;
+      const incarnation = (this.#incarnations[vm] ?? 0) + 1;
+      this.#incarnations[vm] = incarnation;
+      this.#sessions[vm] = peer.session;
+      this.#options.log('info', { vm: name, incarnation }, 'a process attached');
+      this.#listener.value?.broadcast(name, { kind: 'attached', incarnation });
+    }
+    // Only when every VM of the process has its session may records flow.
+    for (const vm of this.#options.topology.vms) {
+      if (peer.vms.includes(vm.name)) this.#platform.attach(vm.id, this.#incarnations[vm.id] ?? 1);
+    }
+    this.#armDeadline();
+  }
+
+  #records(peer: Peer, records: readonly VmRecord[], transit: number): void {
+    const arrived = now();
+    for (const record of records) {
+      if (this.#sessions[record.vm] !== peer.session) {
+        this.#listener.value?.cut(peer.session, `a record for VM ${record.vm}, which it has not claimed`);
+        return;
+      }
+      const handled = this.#platform.handle(record, arrived);
+      if (!handled.ok) {
+        this.#options.log('warn', { vm: peer.vms.join(', ') }, `cut off: ${handled.error.detail}`);
+        this.#listener.value?.cut(peer.session, handled.error.detail);
+        return;
+      }
+    }
+    const [first] = records;
+    if (transit > 0 && first !== undefined) this.#transit[first.vm]?.record(transit);
+    this.#listener.value?.flush();
+    this.#turn.record(now() - arrived);
+    if (this.#options.topology.hasDeadlines) this.#armDeadline();
+  }
+
+  #report(vm: string, event: unknown): void {
+    if (typeof event === 'object' && event !== null && 'kind' in event && typeof event.kind === 'string') {
+      const kinds = this.#reports.get(vm) ?? new Map<string, unknown>();
+      kinds.set('device' in event ? `${event.kind}:${String(event.device)}` : event.kind, event);
+      this.#reports.set(vm, kinds);
+    }
+    this.#listener.value?.broadcast(vm, event);
+  }
+
+  #query(what: string, argument: unknown): unknown {
+    switch (what) {
+      case 'status':
+        return this.#status();
+      case 'reports':
+        return Object.fromEntries([...this.#reports].map(([vm, kinds]) => [vm, Object.fromEntries(kinds)]));
+      case 'reset-latencies':
+        this.#turn.reset();
+        for (const latency of this.#transit) latency.reset();
+        return true;
+      case 'shared-memory': {
+        const { id } = argument as { readonly id?: unknown };
+        const memory = this.#options.topology.sharedMemories.find((candidate) => candidate.id === id);
+        const directory = this.#options.runDirectory;
+        return memory === undefined || directory === undefined
+          ? null
+          : { path: sharedFile(directory, memory.id), size: memory.size };
+      }
+      default:
+        return { error: `no query is called ${what}` };
+    }
+  }
+
+  #status(): object {
+    const { topology } = this.#options;
+    return {
+      topology: topology.name,
+      profile: topology.profile,
+      board: topology.board.name,
+      frames: this.#listener.value?.frames,
+      rules: Object.fromEntries(this.#rules),
+      turn: this.#turn.summary(),
+      vms: topology.vms.map((vm) => ({
+        name: vm.name,
+        attached: this.#platform.attached(vm.id),
+        incarnation: this.#incarnations[vm.id],
+        ...this.#platform.vmStats(vm.id),
+        toHypervisor: this.#transit[vm.id]?.summary(),
+        devices: vm.remioDevs.map((end, dm) => ({
+          name: end.name,
+          type: end.type,
+          ...this.#platform.deviceStats(vm.id)[dm],
+        })),
+      })),
+    };
+  }
+
+  #lost(peer: Peer, reason: string): void {
+    for (const name of peer.vms) {
+      const vm = this.#options.topology.vms.find((candidate) => candidate.name === name);
+      if (vm === undefined || this.#sessions[vm.id] !== peer.session) continue;
+      this.#sessions[vm.id] = undefined;
+      this.#platform.lost(vm.id);
+      this.#options.log('warn', { vm: name }, `the process is gone: ${reason}`);
+      this.#listener.value?.broadcast(name, { kind: 'lost', reason });
+    }
+  }
+
+  #event(event: PlatformEvent): void {
+    if (event.kind === 'rule') this.#rules.set(event.rule, (this.#rules.get(event.rule) ?? 0) + 1);
+    else if (event.kind === 'core') this.#options.log('warn', event.event, 'core event');
+    else if (event.kind !== 'power') this.#options.log('warn', event, event.kind);
+  }
+
+  #armDeadline(): void {
+    clearTimeout(this.#deadlineTimer);
+    const deadline = this.#platform.nextDeadline();
+    if (deadline === undefined) return;
+    this.#deadlineTimer = setTimeout(
+      () => {
+        this.#platform.tick(now());
+        this.#listener.value?.flush();
+        this.#armDeadline();
+      },
+      Math.max(0, Math.ceil((deadline - now()) / 1e6)),
+    );
+  }
+
+  #vm(name: string): number | undefined {
+    return this.#options.topology.vms.find((candidate) => candidate.name === name)?.id;
+  }
+}

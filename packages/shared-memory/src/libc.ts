@@ -1,0 +1,35 @@
+import koffi from 'koffi';
+
+/** Flags of mmap(2) and flock(2) on Linux. */
+export const PROT_READ_WRITE = 1 | 2;
+export const MAP_SHARED = 1;
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
+
+/** What is used of the C library. Loaded on first use: the in-process engine needs none of it. */
+export interface Libc {
+  mmap(address: null, length: number, protection: number, flags: number, fd: number, offset: number): unknown;
+  flock(fd: number, operation: number): number;
+}
+
+let loaded: Libc | undefined;
+
+/** @throws Error where there is no glibc */
+export function libc(): Libc {
+  if (loaded === undefined) {
+    const library = koffi.load('libc.so.6');
+    loaded = {
+      mmap: library.func(
+        'void *mmap(void *addr, size_t length, int prot, int flags, int fd, long offset)',
+      ) as Libc['mmap'],
+      flock: library.func('int flock(int fd, int operation)') as Libc['flock'],
+    };
+  }
+  return loaded;
+}
+
+/** The bytes at a pointer as an array buffer, without a copy. */
+export const viewOf = (pointer: unknown, length: number): ArrayBuffer => koffi.view(pointer, length) as ArrayBuffer;
+
+/** Whether a pointer is mmap's MAP_FAILED. */
+export const failed = (pointer: unknown): boolean => koffi.address(pointer) === 0xffff_ffff_ffff_ffffn;

@@ -1,0 +1,70 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Where memory is shared on Linux. */
+const SHM = '/dev/shm';
+const PREFIX = 'remio-';
+const OWNER = 'owner';
+
+/** Whether memory can be shared between processes here; if not, why, and what to do. */
+export function sharedMemoryProblem(): string | undefined {
+  if (process.platform !== 'linux') {
+    return `shared memory between processes needs Linux; on ${process.platform} use --engine inproc`;
+  }
+  return existsSync(SHM) ? undefined : `there is no ${SHM}; mount a tmpfs there, or use --engine inproc`;
+}
+
+/** Whether a process lives. */
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/**
+ * A directory per run, readable by its owner only: shared memories, sockets and logs lie there, and nothing of it
+ * outlives the run.
+ */
+export class RunDirectory {
+  readonly path: string;
+
+  private constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Makes the directory of this process, after clearing away those of runs that were killed. */
+  static create(): RunDirectory {
+    RunDirectory.removeStale();
+    const path = join(SHM, `${PREFIX}${process.pid}-${Date.now().toString(36)}`);
+    mkdirSync(path, { mode: 0o700 });
+    writeFileSync(join(path, OWNER), String(process.pid), { mode: 0o600 });
+    return new RunDirectory(path);
+  }
+
+  /** Removes directories whose owner is gone; returns how many there were. */
+  static removeStale(): number {
+    let removed = 0;
+    for (const name of readdirSync(SHM)) {
+      if (!name.startsWith(PREFIX)) continue;
+      const path = join(SHM, name);
+      try {
+        const owner = Number(readFileSync(join(path, OWNER), 'utf8'));
+        if (owner > 0 && alive(owner)) continue;
+      } catch {
+        // Without an owner file it was left half made or half removed; a fresh one belongs to a start under way.
+        const pid = Number(name.slice(PREFIX.length).split('-')[0]);
+        if (pid > 0 && alive(pid)) continue;
+      }
+      rmSync(path, { recursive: true, force: true });
+      removed += 1;
+    }
+    return removed;
+  }
+
+  remove(): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}

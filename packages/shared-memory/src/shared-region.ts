@@ -1,0 +1,44 @@
+import { closeSync, constants, fstatSync, ftruncateSync, openSync } from 'node:fs';
+import { err, ok, type Result } from '@remio/base';
+import { failed, LOCK_EX, LOCK_NB, libc, MAP_SHARED, PROT_READ_WRITE, viewOf } from './libc.js';
+
+/** A view above this aborts the process. */
+const MAPPING_MAX = 2 ** 31;
+
+/** Makes a file of zeros that processes can share; it must not exist. */
+export function createRegion(path: string, size: number): Result<void, string> {
+  try {
+    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+    ftruncateSync(fd, size);
+    closeSync(fd);
+    return ok(undefined);
+  } catch (error) {
+    return err(`shared memory ${path} cannot be made: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/**
+ * Maps a file that processes share. A mapping is never undone while the process lives: a view on memory that is gone
+ * would end it.
+ * @param size bytes that the file must have
+ */
+export function mapRegion(path: string, size: number): Result<ArrayBuffer, string> {
+  if (size > MAPPING_MAX) return err(`shared memory ${path} is larger than ${MAPPING_MAX} bytes`);
+  try {
+    const fd = openSync(path, constants.O_RDWR);
+    const actual = fstatSync(fd).size;
+    if (actual !== size) {
+      closeSync(fd);
+      return err(`shared memory ${path} has ${actual} bytes instead of ${size}`);
+    }
+    const pointer = libc().mmap(null, size, PROT_READ_WRITE, MAP_SHARED, fd, 0);
+    closeSync(fd);
+    if (failed(pointer)) return err(`shared memory ${path} cannot be mapped`);
+    return ok(viewOf(pointer, size));
+  } catch (error) {
+    return err(`shared memory ${path} cannot be opened: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** Takes the exclusive lock of an open file; false if somebody else has it. It ends with the descriptor. */
+export const lockFile = (fd: number): boolean => libc().flock(fd, LOCK_EX | LOCK_NB) === 0;

@@ -1,0 +1,274 @@
+import { assert } from '@remio/base';
+import {
+  type ControlMessage,
+  decodeVmMessage,
+  encodeHypervisorMessage,
+  type HypervisorRecord,
+  PROTOCOL_VERSION,
+  type Refusal,
+  type VmRecord,
+} from '@remio/protocol';
+import { Router } from 'zeromq';
+import { FrameSocket } from './frame-socket.js';
+
+/** A peer of the hypervisor: a process that runs VMs, or an observer. */
+export interface Peer {
+  readonly session: number;
+  readonly vms: readonly string[];
+}
+
+interface PeerState extends Peer {
+  readonly route: Buffer;
+  /** Last frame received, and last sent. */
+  received: number;
+  sent: number;
+  readonly outgoing: HypervisorRecord[];
+  lastHeard: number;
+}
+
+/** What the hypervisor decides and does about its peers. */
+export interface ListenerHandler {
+  /** Whether a peer may have what it claims; a refusal says why. */
+  admit(vms: readonly string[], digest: string): { readonly code: Refusal; readonly reason: string } | undefined;
+  onAttached(peer: Peer): void;
+  /** @param transitNs time on the way, if the peer said when it sent; 0 otherwise */
+  onRecords(peer: Peer, records: readonly VmRecord[], transitNs: number): void;
+  onReport(peer: Peer, vm: string, event: unknown): void;
+  /** Answers a query of an observer or a VM's process. */
+  onQuery(what: string, argument: unknown): unknown;
+  /** The peer is gone, cut off or said goodbye; its VMs are free. */
+  onLost(peer: Peer, reason: string): void;
+  /** A peer was turned away or misbehaved: for the log. */
+  onRefused(reason: string): void;
+}
+
+/** Milliseconds between heartbeats, and after which a silent peer is given up. */
+const HEARTBEAT_MS = 500;
+const SILENCE_MS = 5_000;
+
+/** The hypervisor's end of the wire: a ROUTER socket. */
+export class Listener {
+  /** Frames of records received and sent: a test counts them. */
+  readonly frames = { received: 0, sent: 0 };
+  readonly #handler: ListenerHandler;
+  readonly #digest: string;
+  readonly #socket: FrameSocket<Router>;
+  readonly #peers = new Map<string, PeerState>();
+  readonly #sessions = new Map<number, PeerState>();
+  readonly #dirty: PeerState[] = [];
+  readonly #timer: NodeJS.Timeout;
+  #nextSession = 1;
+  #closed = false;
+
+  private constructor(handler: ListenerHandler, digest: string, router: Router) {
+    this.#handler = handler;
+    this.#digest = digest;
+    this.#socket = new FrameSocket(router, (parts) => {
+      if (!Array.isArray(parts)) return;
+      const peer = this.#peers.get(parts[0].toString('hex'));
+      if (peer !== undefined) this.#drop(peer, 'it cannot be reached');
+    });
+    // A process that was killed shows as a disconnect: every peer is tried, and whoever cannot be reached is lost.
+    router.events.on('disconnect', () => this.#beat());
+    this.#timer = setInterval(() => this.#watch(), HEARTBEAT_MS);
+    this.#timer.unref();
+  }
+
+  /**
+   * Binds an endpoint (`ipc://…` or `tcp://…`).
+   * @throws Error that says why it cannot be bound
+   */
+  static async bind(endpoint: string, digest: string, handler: ListenerHandler): Promise<Listener> {
+    const router = new Router({ mandatory: true, sendTimeout: 0, linger: 200, sendHighWaterMark: 100_000 });
+    try {
+      await router.bind(endpoint);
+    } catch (error) {
+      router.close();
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`endpoint ${endpoint} cannot be bound: ${reason}; choose another, or stop what uses it`);
+    }
+    const listener = new Listener(handler, digest, router);
+    void listener.#receive();
+    return listener;
+  }
+
+  /** Queues a record for a peer; {@link flush} sends. */
+  send(session: number, record: HypervisorRecord): void {
+    const peer = this.#sessions.get(session);
+    if (peer === undefined) return;
+    if (peer.outgoing.length === 0) this.#dirty.push(peer);
+    peer.outgoing.push(record);
+  }
+
+  /** Sends what is queued: one frame per peer. */
+  flush(): void {
+    for (let peer = this.#dirty.pop(); peer !== undefined; peer = this.#dirty.pop()) {
+      if (peer.outgoing.length === 0) continue;
+      peer.sent += 1;
+      this.frames.sent += 1;
+      const frame = encodeHypervisorMessage({
+        kind: 'records',
+        session: peer.session,
+        seq: peer.sent,
+        ack: peer.received,
+        sentAt: Number(process.hrtime.bigint()),
+        records: peer.outgoing,
+      });
+      peer.outgoing.length = 0;
+      this.#socket.send([peer.route, frame]);
+    }
+  }
+
+  /** Cuts a peer off; its VMs are lost. */
+  cut(session: number, reason: string): void {
+    const peer = this.#sessions.get(session);
+    if (peer === undefined) return;
+    this.#tell(peer.route, { kind: 'refused', code: 'protocol', reason });
+    this.#drop(peer, reason);
+  }
+
+  /** Passes a report on to everybody who claims no VM. */
+  broadcast(vm: string, event: unknown): void {
+    for (const peer of this.#peers.values()) {
+      if (peer.vms.length === 0) this.#tell(peer.route, { kind: 'report', vm, event });
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#timer);
+    for (const peer of this.#peers.values()) {
+      this.#tell(peer.route, { kind: 'goodbye', session: peer.session, reason: 'the hypervisor stops' });
+    }
+    this.#socket.socket.close();
+  }
+
+  async #receive(): Promise<void> {
+    const router = this.#socket.socket;
+    while (!this.#closed) {
+      try {
+        const [route, bytes] = await router.receive();
+        if (route !== undefined && bytes !== undefined) this.#take(route, bytes);
+      } catch (error) {
+        // A closed socket ends its receive; anything else is a mistake of ours.
+        if (this.#closed) return;
+        throw error;
+      }
+      this.flush();
+    }
+  }
+
+  #take(route: Buffer, bytes: Buffer): void {
+    const peer = this.#peers.get(route.toString('hex'));
+    const decoded = decodeVmMessage(bytes);
+    if (!decoded.ok) {
+      this.#handler.onRefused(
+        `a frame of ${peer === undefined ? 'a stranger' : peer.vms.join(', ')}: ${decoded.error}`,
+      );
+      if (peer === undefined) this.#tell(route, { kind: 'refused', code: 'protocol', reason: decoded.error });
+      else this.cut(peer.session, decoded.error);
+      return;
+    }
+    const message = decoded.value;
+    if (peer === undefined) {
+      if (message.kind === 'hello') this.#hello(route, message);
+      // Late frames of a peer that was cut off are not worth an answer each.
+      else if (message.kind === 'query')
+        this.#tell(route, { kind: 'refused', code: 'protocol', reason: 'say HELLO first' });
+      return;
+    }
+    peer.lastHeard = Date.now();
+    switch (message.kind) {
+      case 'records': {
+        if (message.session !== peer.session || message.seq !== peer.received + 1) {
+          this.cut(peer.session, `frame ${message.seq} of session ${message.session} follows frame ${peer.received}`);
+          return;
+        }
+        peer.received = message.seq;
+        this.frames.received += 1;
+        const transit = message.sentAt === 0 ? 0 : Number(process.hrtime.bigint()) - message.sentAt;
+        this.#handler.onRecords(peer, message.records, transit);
+        return;
+      }
+      case 'report':
+        this.#handler.onReport(peer, message.vm, message.event);
+        return;
+      case 'query':
+        this.#tell(route, {
+          kind: 'reply',
+          id: message.id,
+          value: this.#handler.onQuery(message.what, message.argument),
+        });
+        return;
+      case 'goodbye':
+        this.#drop(peer, message.reason);
+        return;
+      case 'heartbeat':
+        return;
+      default:
+        this.cut(peer.session, `a ${message.kind} from a peer`);
+    }
+  }
+
+  #hello(route: Buffer, hello: Extract<ControlMessage, { kind: 'hello' }>): void {
+    const refuse = (code: Refusal, reason: string): void => {
+      this.#tell(route, { kind: 'refused', code, reason });
+      this.#handler.onRefused(`${hello.vms.join(', ') || 'an observer'}: ${reason}`);
+    };
+    if (hello.version !== PROTOCOL_VERSION) {
+      refuse('version', `protocol version ${hello.version}; the hypervisor speaks ${PROTOCOL_VERSION}`);
+      return;
+    }
+    if (hello.vms.length > 0 && hello.digest !== this.#digest) {
+      refuse('topology', `topology ${hello.digest.slice(0, 12)}; the hypervisor runs ${this.#digest.slice(0, 12)}`);
+      return;
+    }
+    const refusal = this.#handler.admit(hello.vms, hello.digest);
+    if (refusal !== undefined) {
+      refuse(refusal.code, refusal.reason);
+      return;
+    }
+    const session = this.#nextSession;
+    this.#nextSession += 1;
+    const peer: PeerState = {
+      session,
+      vms: hello.vms,
+      route,
+      received: 0,
+      sent: 0,
+      outgoing: [],
+      lastHeard: Date.now(),
+    };
+    this.#peers.set(route.toString('hex'), peer);
+    this.#sessions.set(session, peer);
+    this.#tell(route, { kind: 'welcome', session, heartbeatMs: HEARTBEAT_MS });
+    this.#handler.onAttached(peer);
+  }
+
+  #tell(route: Buffer, message: ControlMessage): void {
+    this.#socket.send([route, encodeHypervisorMessage(message)]);
+  }
+
+  #drop(peer: PeerState, reason: string): void {
+    if (!this.#peers.delete(peer.route.toString('hex'))) return;
+    this.#sessions.delete(peer.session);
+    peer.outgoing.length = 0;
+    this.#handler.onLost(peer, reason);
+    this.flush();
+  }
+
+  #beat(): void {
+    for (const peer of this.#peers.values()) {
+      this.#tell(peer.route, { kind: 'heartbeat', session: peer.session, ack: peer.received });
+    }
+  }
+
+  #watch(): void {
+    const now = Date.now();
+    for (const peer of [...this.#peers.values()]) {
+      if (now - peer.lastHeard > SILENCE_MS) this.cut(peer.session, `nothing was heard for ${SILENCE_MS} ms`);
+    }
+    this.#beat();
+    assert(this.#peers.size === this.#sessions.size, 'every peer has one session');
+  }
+}
