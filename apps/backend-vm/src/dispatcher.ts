@@ -1,14 +1,16 @@
+import { hex } from '@remio/base';
 import {
   type GuestCpu,
   type GuestDeviceEnd,
   type GuestProgram,
+  type GuestVm,
   type RemioRequest,
   remioAsk,
   remioComplete,
   remioNotify,
 } from '@remio/guest';
 import { MmioRegisters, type VirtioDevice } from '@remio/virtio-device';
-import { MMIO } from '@remio/virtio-spec';
+import { MMIO, STATUS_DRIVER_OK } from '@remio/virtio-spec';
 
 /** Makes the device model of one end from what the topology says of it. */
 export type DeviceMaker = (end: GuestDeviceEnd) => Promise<VirtioDevice>;
@@ -19,6 +21,8 @@ interface Served {
   readonly registers: MmioRegisters;
   /** The model raised its interrupt since the last NOTIFY. */
   interrupt: boolean;
+  /** Tells observers where the driver put its queues. */
+  report(): void;
 }
 
 /**
@@ -33,10 +37,11 @@ export const dispatcher =
     const models = new Map<number, VirtioDevice>();
     for (const end of ends) models.set(end.dm, await makeDevice(end));
     const share = (index: number): readonly GuestDeviceEnd[] => ends.filter((_, n) => n % vm.cpus === index);
+    const report = (device: Served): void => reportQueues(device, vm);
     const serve = async (cpu: GuestCpu): Promise<void> => {
       const served = share(cpu.index).flatMap((end) => {
         const model = models.get(end.dm);
-        return model === undefined ? [] : [attach(cpu, end, model)];
+        return model === undefined ? [] : [attach(cpu, end, model, report)];
       });
       cpu.onInterrupt(cpu.hostIrq, async () => {
         for (const device of served) await notifyIfWanted(cpu, device);
@@ -57,7 +62,7 @@ export const dispatcher =
     await serve(boot);
   };
 
-function attach(cpu: GuestCpu, end: GuestDeviceEnd, model: VirtioDevice): Served {
+function attach(cpu: GuestCpu, end: GuestDeviceEnd, model: VirtioDevice, report: (device: Served) => void): Served {
   const device: Served = {
     end,
     registers: new MmioRegisters(model, end.shmem, {
@@ -70,6 +75,7 @@ function attach(cpu: GuestCpu, end: GuestDeviceEnd, model: VirtioDevice): Served
       defer: (work) => setImmediate(work),
     }),
     interrupt: false,
+    report: () => report(device),
   };
   return device;
 }
@@ -97,6 +103,27 @@ async function answer(cpu: GuestCpu, device: Served, request: RemioRequest): Pro
   if (early) await remioComplete(cpu, request, 0n);
   if (inside) device.registers.write(Number(offset), request.width, request.value);
   if (!early) await remioComplete(cpu, request, 0n);
+  if (offset === BigInt(MMIO.Status)) device.report();
+}
+
+function reportQueues({ end, registers }: Served, vm: GuestVm): void {
+  if ((registers.status & STATUS_DRIVER_OK) === 0) return;
+  vm.report({
+    kind: 'queues',
+    device: end.name,
+    shmem: { id: end.shmemId, base: hex(end.shmem.base) },
+    queues: Array.from({ length: registers.device.queueCount }, (_, index) => {
+      const config = registers.queueConfig(index);
+      return config === undefined
+        ? null
+        : {
+            size: config.size,
+            descriptorArea: hex(config.descriptorArea),
+            driverArea: hex(config.driverArea),
+            deviceArea: hex(config.deviceArea),
+          };
+    }),
+  });
 }
 
 async function notifyIfWanted(cpu: GuestCpu, device: Served): Promise<void> {

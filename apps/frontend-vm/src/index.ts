@@ -1,11 +1,19 @@
 import type { GuestProgram } from '@remio/guest';
+import { blkRead } from './blk-read.js';
 import { blkVerify } from './blk-verify.js';
 import { mmioPing } from './mmio-ping.js';
 
-export { blkVerify, mmioPing };
+export { blkRead, blkVerify, mmioPing };
+
+/** A VM that does nothing: it waits for interrupts. */
+const idle = (): GuestProgram => async (cpu) => {
+  for (;;) await cpu.waitForInterrupt();
+};
 
 /** Programs of frontend VMs, by the name that a topology gives; each takes `program.options`. */
 export const frontendPrograms: Readonly<Record<string, (options: object) => GuestProgram>> = {
+  'blk-read': blkRead,
   'blk-verify': blkVerify,
   'mmio-ping': mmioPing,
+  idle,
 };

@@ -80,6 +80,8 @@ export interface GuestDeviceEnd {
   readonly interrupt: IrqId;
   /** The memory shared with the other end. */
   readonly shmem: GuestMemory;
+  /** Bao's shmem_id of that memory. */
+  readonly shmemId: number;
   /** What the topology says of the device model (backend) or driver (frontend). */
   readonly options: unknown;
 }

@@ -184,6 +184,7 @@ export class VmHost {
         window: end.window,
         interrupt: end.interrupt,
         shmem: new LocalMemory(end.shmem.base, sized(shared, end.shmem.size)),
+        shmemId: end.shmem.id,
         options: end.device,
       };
     });

@@ -1,0 +1,87 @@
+import { guestAddress } from '@remio/base';
+import { LocalMemory } from '@remio/guest-memory';
+import { mapRegion } from '@remio/shared-memory';
+import { Connection } from '@remio/transport';
+import { decodeQueue } from '@remio/virtqueue';
+import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
+
+/** What a backend reports of a device's queues when its driver has made them ready. */
+interface QueuesReport {
+  readonly device: string;
+  readonly shmem: { readonly id: number; readonly base: string };
+  readonly queues: readonly ({
+    readonly size: number;
+    readonly descriptorArea: string;
+    readonly driverArea: string;
+    readonly deviceArea: string;
+  } | null)[];
+}
+
+/** `remio ring`: a virtqueue of a running platform, as it stands in shared memory. */
+export async function ring(
+  vm: string,
+  device: string,
+  queue: number,
+  options: { readonly endpoint: string; readonly json: boolean },
+): Promise<ExitCode> {
+  const attached = await Connection.attach(options.endpoint, '', [], { onRecords: () => {}, onLost: () => {} });
+  if (!attached.ok) throw new CommandError(attached.error.reason, EXIT.ENVIRONMENT);
+  const connection = attached.value;
+  try {
+    const ask = async (what: string, argument: unknown): Promise<unknown> => {
+      const answer = await connection.query(what, argument);
+      if (!answer.ok) throw new CommandError(answer.error, EXIT.ENVIRONMENT);
+      return answer.value;
+    };
+    const reports = (await ask('reports', null)) as Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+    const status = (await ask('status', null)) as {
+      readonly vms: readonly { readonly name: string; readonly devices: readonly { readonly name: string }[] }[];
+    };
+    const owner = status.vms.find((candidate) => candidate.name === vm);
+    if (!owner?.devices.some((candidate) => candidate.name === device)) {
+      const known = status.vms.map((v) => `${v.name}: ${v.devices.map((d) => d.name).join(', ')}`).join('; ');
+      throw new CommandError(`VM ${vm} has no device ${device}; there is ${known}`, EXIT.USAGE);
+    }
+    const found = Object.values(reports).flatMap(
+      (kinds) => (kinds[`queues:${device}`] as QueuesReport | undefined) ?? [],
+    );
+    const [report] = found;
+    const config = report?.queues[queue];
+    if (report === undefined || config === null || config === undefined) {
+      throw new CommandError(`queue ${queue} of ${device} is not ready: its driver has not set it up`, EXIT.FAILED);
+    }
+    const memory = (await ask('shared-memory', { id: report.shmem.id })) as {
+      readonly path: string;
+      readonly size: number;
+    } | null;
+    if (memory === null) throw new CommandError('the platform shares no memory with this host', EXIT.ENVIRONMENT);
+    const mapped = mapRegion(memory.path, memory.size);
+    if (!mapped.ok) throw new CommandError(mapped.error, EXIT.ENVIRONMENT);
+    const decoded = decodeQueue(new LocalMemory(guestAddress(BigInt(report.shmem.base)), mapped.value), {
+      size: config.size,
+      descriptorArea: BigInt(config.descriptorArea),
+      driverArea: BigInt(config.driverArea),
+      deviceArea: BigInt(config.deviceArea),
+    });
+    if (decoded === undefined) throw new CommandError('the queue lies outside the shared memory', EXIT.FAILED);
+    if (options.json) {
+      console.log(JSON.stringify(decoded));
+      return EXIT.OK;
+    }
+    console.log(`${vm} ${device} queue ${queue}: ${decoded.size} descriptors at ${config.descriptorArea}`);
+    console.log(`  avail: idx ${decoded.avail.idx} flags ${decoded.avail.flags} used_event ${decoded.avail.usedEvent}`);
+    console.log(`  used:  idx ${decoded.used.idx} flags ${decoded.used.flags} avail_event ${decoded.used.availEvent}`);
+    console.log(`  in flight: ${decoded.inFlight.length}`);
+    for (const { head, chain } of decoded.inFlight) {
+      console.log(`    head ${head}:`);
+      for (const entry of chain)
+        console.log(`      [${entry.index}] ${entry.address} +${entry.length} ${entry.flags.join('|')}`);
+    }
+    console.log(
+      `  used last: ${decoded.recentlyUsed.map(({ id, length }) => `${id} (${length})`).join(', ') || 'none'}`,
+    );
+    return EXIT.OK;
+  } finally {
+    connection.close();
+  }
+}

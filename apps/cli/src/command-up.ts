@@ -1,0 +1,127 @@
+import { backendPrograms } from '@remio/backend-vm';
+import { frontendPrograms } from '@remio/frontend-vm';
+import type { Topology } from '@remio/topology';
+import { InprocEngine, programOf } from '@remio/vm-runtime';
+import { deferred } from './deferred.js';
+import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
+import { RunningPlatform } from './running-platform.js';
+import { type PlatformStatus, type Reports, renderHops, renderVms } from './status.js';
+import { topologyOf } from './topology-file.js';
+
+export interface UpOptions {
+  readonly image: readonly string[];
+  readonly engine: 'processes' | 'inproc';
+  readonly endpoint?: string;
+  readonly record?: string;
+  readonly json: boolean;
+  /** Stop when every frontend's program has ended. */
+  readonly untilDone: boolean;
+}
+
+const print = (json: boolean, value: object, text: string): void => {
+  console.log(json ? JSON.stringify(value) : text);
+};
+
+/** `remio up`: boots a topology and shows what happens until it is stopped. */
+export async function up(file: string, options: UpOptions): Promise<ExitCode> {
+  const topology = topologyOf(file, options.image);
+  return options.engine === 'inproc' ? upInproc(topology, options) : upProcesses(topology, options);
+}
+
+/** Frontends whose first vCPU has not ended yet. */
+const openFrontends = (topology: Topology): Set<string> =>
+  new Set(topology.vms.filter((vm) => vm.remioDevs.every((end) => end.type === 'frontend')).map((vm) => vm.name));
+
+async function upProcesses(topology: Topology, options: UpOptions): Promise<ExitCode> {
+  const open = openFrontends(topology);
+  const over = deferred<ExitCode>();
+  let failed = false;
+  const onSignal = (signal: NodeJS.Signals): void => over.resolve(signal === 'SIGINT' ? EXIT.SIGINT : EXIT.SIGTERM);
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  const platform = await RunningPlatform.boot({
+    topology,
+    images: options.image,
+    ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
+    ...(options.record === undefined ? {} : { record: options.record }),
+    onReport: (vm, event) => {
+      const report = event as { readonly kind?: unknown; readonly vcpu?: unknown; readonly reason?: unknown };
+      if (report.kind === 'latency') return;
+      print(options.json, { vm, event }, `${vm}: ${JSON.stringify(event)}`);
+      if (report.kind !== 'vcpu-off' || report.vcpu !== 0) return;
+      if (report.reason !== undefined) failed = true;
+      open.delete(vm);
+      if (options.untilDone && open.size === 0) over.resolve(failed ? EXIT.FAILED : EXIT.OK);
+    },
+    onChild: (event) => {
+      print(
+        options.json,
+        event,
+        `${event.name}: ${event.kind} (process ${event.pid})${event.kind === 'ended' ? ` ${event.how}` : ''}`,
+      );
+      if (event.kind === 'ended' && event.name === 'hypervisor') over.resolve(EXIT.ENVIRONMENT);
+    },
+  });
+  print(
+    options.json,
+    { endpoint: platform.endpoint },
+    `${topology.name} is up at ${platform.endpoint}; Ctrl-C stops it`,
+  );
+  const code = await over.promise;
+  try {
+    if (code !== EXIT.ENVIRONMENT) {
+      const status = (await platform.query('status')) as PlatformStatus;
+      const reports = (await platform.query('reports')) as Reports;
+      print(options.json, { status, reports }, `\n${renderVms(status)}\n\n${hopsOf(topology, status, reports)}`);
+    }
+  } finally {
+    await platform.stop();
+  }
+  return code;
+}
+
+/** The hops of the first frontend. */
+function hopsOf(topology: Topology, status: PlatformStatus, reports: Reports): string {
+  for (const vm of topology.vms) {
+    const end = vm.remioDevs.find((candidate) => candidate.type === 'frontend');
+    const backend = topology.vms.find((other) =>
+      other.remioDevs.some((candidate) => candidate.type === 'backend' && candidate.bindKey === end?.bindKey),
+    );
+    if (end !== undefined && backend !== undefined) return renderHops(status, reports, vm.name, backend.name);
+  }
+  return '';
+}
+
+async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCode> {
+  const table = { ...backendPrograms, ...frontendPrograms };
+  const programs = new Map<string, Awaited<ReturnType<typeof programOf>>>();
+  for (const vm of topology.vms) {
+    try {
+      programs.set(vm.name, await programOf(vm, table));
+    } catch (error) {
+      throw new CommandError(error instanceof Error ? error.message : String(error), EXIT.USAGE);
+    }
+  }
+  const open = openFrontends(topology);
+  const over = deferred<ExitCode>();
+  process.on('SIGINT', () => over.resolve(EXIT.SIGINT));
+  process.on('SIGTERM', () => over.resolve(EXIT.SIGTERM));
+  let failed = false;
+  const engine = InprocEngine.create(topology, (vm) => programs.get(vm.name) ?? (() => Promise.resolve()), {
+    report: (vm, event) => {
+      print(options.json, { vm: vm.name, event }, `${vm.name}: ${JSON.stringify(event)}`);
+      if (event.kind !== 'vcpu-off' || event['vcpu'] !== 0) return;
+      if (event['reason'] !== undefined) failed = true;
+      open.delete(vm.name);
+      if (options.untilDone && open.size === 0) over.resolve(failed ? EXIT.FAILED : EXIT.OK);
+    },
+    log: (vm, line) => console.error(`${vm.name}: ${line}`),
+  });
+  if (!engine.ok) throw new CommandError(`the core refuses the topology: ${engine.error}`, EXIT.USAGE);
+  engine.value.start();
+  const keepAlive = setInterval(() => {}, 1000);
+  const code = await over.promise;
+  clearInterval(keepAlive);
+  engine.value.stop();
+  return code;
+}

@@ -1,0 +1,132 @@
+import { Command, CommanderError, Option } from 'commander';
+import { BENCHES, bench } from './command-bench.js';
+import { conform } from './command-conform.js';
+import { demo } from './command-demo.js';
+import { replayFile } from './command-replay.js';
+import { ring } from './command-ring.js';
+import { up } from './command-up.js';
+import { CommandError, EXIT } from './exit-codes.js';
+import { readTopology } from './topology-file.js';
+
+const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+const imageOption = (): Option =>
+  new Option('--image <NAME=PATH>', 'disk image of a device (PATH alone: of every device)')
+    .argParser(collect)
+    .default([]);
+
+const program = new Command('remio')
+  .description('A multi-VM platform with the Bao hypervisor’s Remote I/O, simulated by cooperating processes')
+  .version('0.1.0')
+  .exitOverride()
+  .showHelpAfterError('(remio --help tells more)')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  remio demo                                          both architectures, a generated disk
+  remio up deploy/topologies/demo-aarch64.yaml --image disk.img
+  remio check my-topology.yaml
+  remio conform test/vectors/remio/*.json --profile reference
+
+Exit codes: 0 done; 1 ran, and the answer is no; 2 wrong arguments or input; 3 the host lacks something;
+130 and 143 stopped by SIGINT and SIGTERM.`,
+  );
+
+let code: number = EXIT.OK;
+
+program
+  .command('up <FILE>')
+  .description('boot a topology, show state and latencies until stopped')
+  .addOption(imageOption())
+  .addOption(
+    new Option('--engine <ENGINE>', 'separate processes, or one').choices(['processes', 'inproc']).default('processes'),
+  )
+  .option('--endpoint <ENDPOINT>', 'where the hypervisor listens (ipc://… or tcp://…)')
+  .option('--record <FILE>', 'write every input of the core, and its effects')
+  .option('--until-done', 'stop when every frontend’s program has ended', false)
+  .option('--json', 'one JSON object per line', false)
+  .addHelpText('after', '\nExample:\n  remio up deploy/topologies/demo-riscv64.yaml --image disk.img --until-done')
+  .action(async (file: string, options: Parameters<typeof up>[1]) => {
+    code = await up(file, options);
+  });
+
+program
+  .command('demo')
+  .description('both architectures: boot, read a whole disk, write, read back, show every hop’s latency')
+  .option('--disk <FILE>', 'disk image to read; it is copied, never written')
+  .option('--json', 'one JSON object per topology', false)
+  .addHelpText('after', '\nExample:\n  remio demo --disk disk.img')
+  .action(async (options: Parameters<typeof demo>[0]) => {
+    code = await demo(options);
+  });
+
+program
+  .command('check <FILE>')
+  .description('check a topology: what is wrong, where, and how to mend it')
+  .addOption(imageOption())
+  .option('--json', 'the diagnostics as JSON', false)
+  .addHelpText('after', '\nExample:\n  remio check deploy/topologies/demo-aarch64.yaml --image disk.img')
+  .action((file: string, options: { readonly image: readonly string[]; readonly json: boolean }) => {
+    const loaded = readTopology(file, options.image);
+    if (options.json) console.log(JSON.stringify(loaded.diagnostics));
+    else if (loaded.text !== '') console.log(loaded.text);
+    if (loaded.topology === undefined) code = EXIT.USAGE;
+    else if (!options.json)
+      console.log(`${file}: ${loaded.topology.vms.length} VMs on ${loaded.topology.board.name}, good`);
+  });
+
+program
+  .command('conform <FILES...>')
+  .description('run conformance vectors through the core')
+  .addOption(
+    new Option('--profile <PROFILE>', 'behaviour of the core').choices(['reference', 'hardened']).default('reference'),
+  )
+  .option('--lease', 'send requests ahead to the backend’s runtime, through the wire’s codec', false)
+  .option('--no-abi', 'call the core directly, not through encoders and decoders')
+  .option('--json', 'one JSON object per file', false)
+  .addHelpText('after', '\nExample:\n  remio conform test/vectors/remio/*.json --profile hardened --lease')
+  .action((files: readonly string[], options: Parameters<typeof conform>[1]) => {
+    code = conform(files, options);
+  });
+
+program
+  .command('replay <FILE>')
+  .description('run a recording of `up --record` again, and compare the effects')
+  .option('--json', 'the result as JSON', false)
+  .addHelpText('after', '\nExample:\n  remio replay recording.jsonl')
+  .action((file: string, options: { readonly json: boolean }) => {
+    code = replayFile(file, options.json);
+  });
+
+program
+  .command('ring <VM> <DEVICE> <QUEUE>')
+  .description('show a virtqueue of a running platform, decoded')
+  .requiredOption('--endpoint <ENDPOINT>', 'where the hypervisor listens: `remio up` prints it')
+  .option('--json', 'the queue as JSON', false)
+  .addHelpText('after', '\nExample:\n  remio ring guest0 disk0 0 --endpoint ipc:///dev/shm/remio-…/hypervisor.sock')
+  .action(async (vm: string, device: string, queue: string, options: Parameters<typeof ring>[3]) => {
+    code = await ring(vm, device, Number(queue), options);
+  });
+
+program
+  .command('bench <WHAT>')
+  .description(`measure against a floor in the same run: ${BENCHES.join(', ')}`)
+  .option('--quick', 'fewer runs', false)
+  .option('--json', 'the figures as JSON', false)
+  .addHelpText('after', '\nExample:\n  remio bench mmio')
+  .action(async (what: string, options: Parameters<typeof bench>[1]) => {
+    code = await bench(what, options);
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommandError) {
+    console.error(error.message);
+    code = error.exitCode;
+  } else if (error instanceof CommanderError) {
+    // Commander has said it already. Help and version are no mistake.
+    code = error.exitCode === 0 ? EXIT.OK : EXIT.USAGE;
+  } else throw error;
+}
+process.exit(code);

@@ -1,0 +1,129 @@
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { RunDirectory, sharedMemoryProblem } from '@remio/shared-memory';
+import type { Topology, Vm } from '@remio/topology';
+import { Connection } from '@remio/transport';
+import { CommandError, EXIT } from './exit-codes.js';
+import { type ChildEvent, Supervisor } from './supervisor.js';
+
+/** The compiled entry of a process, beside the part's own. */
+const entryOf = (part: string, file: string): string =>
+  join(dirname(fileURLToPath(import.meta.resolve(`@remio/${part}`))), file);
+
+export interface PlatformOptions {
+  readonly topology: Topology;
+  /** `NAME=PATH` arguments for images. */
+  readonly images: readonly string[];
+  /** `ipc` (a socket in the run directory), or an endpoint. */
+  readonly endpoint?: string;
+  readonly record?: string;
+  /** Physical CPU of the host to pin every process to. */
+  readonly hostCpu?: number;
+  /** Whether failed VM processes are started again. */
+  readonly restart?: boolean;
+  onReport(vm: string, event: unknown): void;
+  onChild?(event: ChildEvent): void;
+}
+
+/** A platform of separate processes: the hypervisor, one process per VM, and this one as an observer. */
+export class RunningPlatform {
+  readonly supervisor: Supervisor;
+  readonly observer: Connection;
+  readonly endpoint: string;
+  readonly runDirectory: string;
+  readonly #directory: RunDirectory;
+  #stopped = false;
+
+  private constructor(supervisor: Supervisor, observer: Connection, endpoint: string, directory: RunDirectory) {
+    this.supervisor = supervisor;
+    this.observer = observer;
+    this.endpoint = endpoint;
+    this.runDirectory = directory.path;
+    this.#directory = directory;
+  }
+
+  /**
+   * Boots a topology: the hypervisor first, then backends, then frontends.
+   * @throws CommandError that says what failed; nothing is left then
+   */
+  static async boot(options: PlatformOptions): Promise<RunningPlatform> {
+    const problem = sharedMemoryProblem();
+    if (problem !== undefined) throw new CommandError(problem, EXIT.ENVIRONMENT);
+    const { topology } = options;
+    const directory = RunDirectory.create();
+    const endpoint = options.endpoint ?? `ipc://${join(directory.path, 'hypervisor.sock')}`;
+    const supervisor = new Supervisor(directory.path, (event) => options.onChild?.(event));
+    const hostCpu = options.hostCpu === undefined ? {} : { hostCpu: options.hostCpu };
+    const images = options.images.flatMap((image) => ['--image', image]);
+    const common = ['--topology', topology.file, '--run-dir', directory.path, ...images];
+    try {
+      await supervisor.start({
+        name: 'hypervisor',
+        entry: entryOf('hypervisor', 'service/main.js'),
+        args: [
+          ...common,
+          '--endpoint',
+          endpoint,
+          ...(options.record === undefined ? [] : ['--record', options.record]),
+        ],
+        restart: false,
+        ...hostCpu,
+      });
+      const attached = await Connection.attach(endpoint, topology.digest, [], {
+        onRecords: () => {},
+        onLost: () => {},
+        onReport: (vm, event) => options.onReport(vm, event),
+      });
+      if (!attached.ok) throw new Error(attached.error.reason);
+      const start = (vms: readonly Vm[]): Promise<unknown> =>
+        Promise.all(
+          vms.map((vm) =>
+            supervisor.start({
+              name: vm.name,
+              entry: entryOf(isBackend(vm) ? 'backend-vm' : 'frontend-vm', 'main.js'),
+              args: [...common, '--vm', vm.name, '--connect', endpoint],
+              restart: options.restart ?? true,
+              ...hostCpu,
+            }),
+          ),
+        );
+      await start(topology.vms.filter(isBackend));
+      await start(topology.vms.filter((vm) => !isBackend(vm)));
+      return new RunningPlatform(supervisor, attached.value, endpoint, directory);
+    } catch (error) {
+      await supervisor.stop();
+      directory.remove();
+      throw new CommandError(error instanceof Error ? error.message : String(error), EXIT.ENVIRONMENT);
+    }
+  }
+
+  /** Asks the hypervisor. */
+  async query(what: string, argument: unknown = null): Promise<unknown> {
+    const answer = await this.observer.query(what, argument);
+    if (!answer.ok) throw new CommandError(`the hypervisor: ${answer.error}`, EXIT.ENVIRONMENT);
+    return answer.value;
+  }
+
+  /** Ends every process and removes what they shared. */
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.observer.close();
+    await this.supervisor.stop();
+    this.#directory.remove();
+  }
+}
+
+/** A VM with a backend end runs device models. */
+export const isBackend = (vm: Vm): boolean => vm.remioDevs.some((end) => end.type === 'backend');
+
+/** A directory for copies of images, gone with this process. */
+export function scratchDirectory(): { readonly path: string; remove(): void } {
+  const path = mkdtempSync(join(tmpdir(), 'remio-'));
+  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+export const copyImage = (from: string, to: string): void => cpSync(from, to);
+export const writeImage = (path: string, bytes: Uint8Array): void => writeFileSync(path, bytes);

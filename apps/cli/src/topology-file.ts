@@ -1,0 +1,20 @@
+import { existsSync } from 'node:fs';
+import { BUILTIN_PROGRAMS, imagesOf, type Loaded, loadTopology, type Topology } from '@remio/topology';
+import { CommandError, EXIT } from './exit-codes.js';
+
+/**
+ * Reads a topology for a command; warnings go to standard error.
+ * @throws CommandError with every diagnostic, if there are errors
+ */
+export function topologyOf(file: string, images: readonly string[] = []): Topology {
+  const loaded = readTopology(file, images);
+  if (loaded.topology === undefined) throw new CommandError(loaded.text, EXIT.USAGE);
+  if (loaded.text !== '') console.error(`${loaded.text}\n`);
+  return loaded.topology;
+}
+
+/** @throws CommandError if there is no such file */
+export function readTopology(file: string, images: readonly string[] = []): Loaded {
+  if (!existsSync(file)) throw new CommandError(`there is no file ${file}; give the path of a topology`, EXIT.USAGE);
+  return loadTopology(file, { images: imagesOf(images), programs: BUILTIN_PROGRAMS });
+}
