@@ -1,7 +1,7 @@
 import { toU64 } from '@remio/base';
 import { SMCCC_VND_HYP_SRVC64 } from './aarch64.js';
 import { SBI_EID_BAO } from './riscv64.js';
-import { type Arch, type Conduit, HYPERCALL_REGISTERS, type HypercallFrame } from './traps.js';
+import type { Arch, Conduit, HypercallFrame } from './traps.js';
 
 /** Arguments of a Bao hypercall. Numbers above 64 bits do not exist: each is taken modulo 2^64 by whoever made it. */
 export interface BaoCall {
@@ -39,28 +39,16 @@ export const FIRST_REGISTER: Readonly<Record<Arch, number>> = { aarch64: 0, risc
 /** The instruction with which TypeScript guests call. */
 export const DEFAULT_CONDUIT: Readonly<Record<Arch, Conduit>> = { aarch64: 'hvc', riscv64: 'ecall' };
 
-/** Positions of Bao's selector registers a6 and a7. */
-const A6 = 6;
-const A7 = 7;
-
 /**
  * The registers that a guest loads for a Bao hypercall, on top of what they held.
  * @param before x0..x6 or a0..a7 before the guest loads its arguments; zeros if absent
  */
 export function hypercallRegisters(arch: Arch, call: BaoCall, before?: readonly bigint[]): bigint[] {
-  const registers = Array.from({ length: HYPERCALL_REGISTERS[arch] }, (_, n) => before?.[n] ?? 0n);
-  if (arch === 'aarch64') registers[0] = SMCCC_VND_HYP_SRVC64 | call.nr;
-  else {
-    registers[A7] = SBI_EID_BAO;
-    registers[A6] = call.nr;
-  }
-  const { inputs } = HYPERCALL_LAYOUT[arch];
-  registers[inputs] = call.dm;
-  registers[inputs + 1] = call.addr;
-  registers[inputs + 2] = call.op;
-  registers[inputs + 3] = call.value;
-  registers[inputs + 4] = call.id;
-  return registers;
+  const { dm, addr, op, value, id } = call;
+  const at = (n: number): bigint => before?.[n] ?? 0n;
+  return arch === 'aarch64'
+    ? [SMCCC_VND_HYP_SRVC64 | call.nr, dm, addr, op, value, id, at(6)]
+    : [dm, addr, op, value, id, at(5), call.nr, SBI_EID_BAO];
 }
 
 /** A frame as hardware shows it after an HVC (PC past it) or ECALL (PC at it) at `at`. */

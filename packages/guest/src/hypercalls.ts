@@ -36,7 +36,7 @@ export type AskResult =
 
 const EMPTY: AskResult = { kind: 'empty' };
 
-const call = async (
+const call = (
   cpu: GuestCpu,
   dm: number,
   op: bigint,

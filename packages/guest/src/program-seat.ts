@@ -64,6 +64,8 @@ const SCRATCH: Readonly<Record<Arch, readonly number[]>> = {
 /** Accesses to memory after which a program that never traps gives way to others. */
 const LOCAL_BUDGET = 1024;
 
+const same = (value: bigint): bigint => value;
+
 /** Beyond every interrupt controller's range. */
 const HOST_IRQ = 0x1_0000;
 
@@ -139,9 +141,9 @@ export class ProgramSeat implements Seat, GuestCpu {
     return exit;
   }
 
-  complete(completion: Completion): void {
+  complete(completion: Completion): boolean {
     const open = this.#open;
-    if (open === undefined) return;
+    if (open === undefined) return false;
     this.#open = undefined;
     this.#close(open);
     switch (completion.kind) {
@@ -151,21 +153,20 @@ export class ProgramSeat implements Seat, GuestCpu {
         if (completion.register !== undefined) this.#write(completion.register, completion.value);
         // What the program gets is what its destination register holds now, whatever the hypervisor wrote elsewhere.
         open.resolve(open.access.write ? 0n : this.#read(open.access.register));
-        return;
+        return false;
       }
       case 'hypercall': {
         assert(open.kind === 'hypercall', 'a result completes a hypercall');
         this.#pc = completion.pc;
         const first = FIRST_REGISTER[this.arch];
-        completion.registers.forEach((value, n) => {
-          this.#registers[first + n] = value;
-        });
-        open.resolve(completion.registers);
-        return;
+        const { registers } = completion;
+        for (let n = 0; n < registers.length; n += 1) this.#registers[first + n] = registers[n] ?? 0n;
+        open.resolve(registers);
+        return false;
       }
       case 'fault':
         if (open.kind === 'mmio') open.reject(new GuestFault(completion.cause, completion.address));
-        return;
+        return false;
     }
   }
 
@@ -211,16 +212,16 @@ export class ProgramSeat implements Seat, GuestCpu {
   // --- what programs use
 
   load8(address: bigint): Promise<number> {
-    return this.#load(address, 1).then(Number);
+    return this.#load(address, 1, Number);
   }
   load16(address: bigint): Promise<number> {
-    return this.#load(address, 2).then(Number);
+    return this.#load(address, 2, Number);
   }
   load32(address: bigint): Promise<number> {
-    return this.#load(address, 4).then(Number);
+    return this.#load(address, 4, Number);
   }
   load64(address: bigint): Promise<bigint> {
-    return this.#load(address, 8);
+    return this.#load(address, 8, same);
   }
   store8(address: bigint, value: number): Promise<void> {
     return this.#store(address, 1, BigInt(value >>> 0));
@@ -378,14 +379,15 @@ export class ProgramSeat implements Seat, GuestCpu {
     return true;
   }
 
-  #load(address: bigint, width: AccessWidth): Promise<bigint> {
+  #load<T>(address: bigint, width: AccessWidth, as: (value: bigint) => T): Promise<T> {
     const local = this.#local(address, width);
     if (local !== undefined) {
       const { memory, offset } = local;
-      return this.#atMemory(() => readMemory(memory, offset, width));
+      return this.#atMemory(() => as(readMemory(memory, offset, width)));
     }
     return new Promise((resolve, reject) => {
-      this.#issue({ kind: 'mmio', access: this.#access(address, width, false, 0n), resolve, reject });
+      const access = this.#access(address, width, false, 0n);
+      this.#issue({ kind: 'mmio', access, resolve: (value) => resolve(as(value)), reject });
     });
   }
 
@@ -438,12 +440,8 @@ export class ProgramSeat implements Seat, GuestCpu {
     this.#operations += 1;
     const first = FIRST_REGISTER[this.arch];
     const count = HYPERCALL_REGISTERS[this.arch];
-    const loaded: bigint[] = [];
-    for (let n = 0; n < count; n += 1) {
-      const value = registers[n] ?? 0n;
-      this.#registers[first + n] = value;
-      loaded.push(value);
-    }
+    const loaded = registers.length === count ? registers : Array.from({ length: count }, (_, n) => registers[n] ?? 0n);
+    for (let n = 0; n < count; n += 1) this.#registers[first + n] = loaded[n] ?? 0n;
     assert(DEFAULT_CONDUIT[this.arch] !== 'smc', 'programs call with HVC or ECALL');
     return hypercallFrame(this.arch, loaded, this.#nextPc());
   }

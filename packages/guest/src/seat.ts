@@ -38,8 +38,11 @@ export interface Seat {
    * @param budget instructions (or operations of a TypeScript program) it may use, at least 1
    */
   run(budget: number): Exit;
-  /** Ends the `mmio` or `hypercall` exit that is open. Run the vCPU afterwards. */
-  complete(completion: Completion): void;
+  /**
+   * Ends the `mmio` or `hypercall` exit that is open.
+   * @returns whether the vCPU can run at once; a TypeScript program first has to hear of it, and {@link onRunnable} follows
+   */
+  complete(completion: Completion): boolean;
   /**
    * Makes an interrupt pending at this vCPU; merged while it already is. It is taken before the next load, store,
    * hypercall or WFI, if the vCPU is on and its program has interrupts unmasked.

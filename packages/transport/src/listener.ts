@@ -59,6 +59,7 @@ export class Listener {
   readonly #timer: NodeJS.Timeout;
   #nextSession = 1;
   #closed = false;
+  #flushing = false;
 
   private constructor(handler: ListenerHandler, digest: string, router: Router) {
     this.#handler = handler;
@@ -154,8 +155,18 @@ export class Listener {
         if (this.#closed) return;
         throw error;
       }
-      this.flush();
+      this.#flushSoon();
     }
+  }
+
+  /** After everything that waits was taken: what one turn causes travels in one frame per peer. */
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    process.nextTick(() => {
+      this.#flushing = false;
+      this.flush();
+    });
   }
 
   #take(route: Buffer, bytes: Buffer): void {

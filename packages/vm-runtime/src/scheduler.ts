@@ -1,34 +1,51 @@
-/** Runs work in turns: as soon as possible, but never so long that the host's own events starve. */
+/** Runs work in turns: at once, but never so long that the host's own events starve. */
 export interface TurnScheduler {
-  /** Asks for a turn; several asks before it are one. */
+  /** Asks for a turn; asked during one, another follows it. */
   schedule(): void;
 }
 
-/** Turns that follow each other as microtasks before the host's event loop gets its own. */
-const MICROTASK_TURNS_MAX = 64;
+/** Turns in a row before the host's event loop gets its own. */
+const ROW_MAX = 512;
 
 /**
- * A scheduler on the host's event loop: microtasks for promptness, and after a number of them in a row one
- * macrotask, so that sockets, files and timers are served while vCPUs are busy.
+ * A scheduler on the host's event loop. A turn runs where it is asked for: a program asks from its own continuation, and
+ * is there again before anything else could happen. After many turns in a row comes a macrotask, so that sockets, files
+ * and timers are served while vCPUs are busy.
  */
 export const hostScheduler = (turn: () => void): TurnScheduler => {
-  let scheduled = false;
+  let running = false;
+  let again = false;
+  let deferred = false;
   let row = 0;
   const run = (): void => {
-    scheduled = false;
-    turn();
+    running = true;
+    do {
+      again = false;
+      turn();
+    } while (again && row < ROW_MAX);
+    running = false;
+    if (again) defer();
   };
-  const afterMacrotask = (): void => {
+  const defer = (): void => {
+    if (deferred) return;
+    deferred = true;
+    setImmediate(() => {
+      deferred = false;
+      row = 0;
+      run();
+    });
+  };
+  const endRow = (): void => {
     row = 0;
-    run();
   };
   return {
     schedule() {
-      if (scheduled) return;
-      scheduled = true;
+      // The next tick comes when no microtask is left: then the row is over.
+      if (row === 0) process.nextTick(endRow);
       row += 1;
-      if (row > MICROTASK_TURNS_MAX) setImmediate(afterMacrotask);
-      else queueMicrotask(run);
+      if (running) again = true;
+      else if (row > ROW_MAX) defer();
+      else run();
     },
   };
 };

@@ -62,8 +62,7 @@ export class VcpuRunner {
   complete(index: number, completion: Completion): void {
     if (this.#states[index] !== 'waiting') return;
     this.#states[index] = 'idle';
-    this.#vcpu(index).seat.complete(completion);
-    this.wake(index);
+    if (this.#vcpu(index).seat.complete(completion)) this.wake(index);
   }
 
   /** Starts a vCPU that is off. */

@@ -100,6 +100,7 @@ class VmProcess {
   readonly #trappedAt: Float64Array;
   #arrivedAt = 0;
   #reported = 0;
+  #flushing = false;
   #connection: Connection | undefined;
   #host: VmHost | undefined;
 
@@ -138,7 +139,7 @@ class VmProcess {
       },
       log: (vm, line) => this.#log('info', { vm: vm.name }, line),
       now: () => process.hrtime.bigint(),
-      turnEnded: () => this.#flush(),
+      turnEnded: () => this.#flushSoon(),
     });
     this.#host = host;
     const names = this.#vms.map(({ vm }) => vm.name);
@@ -173,6 +174,19 @@ class VmProcess {
   #send(record: VmRecord): void {
     if (record.kind === 'trap') this.#trappedAt[cpuId(record.cpu)] = Number(process.hrtime.bigint());
     this.#connection?.send(record);
+  }
+
+  /**
+   * Sends when every vCPU has gone as far as it can: programs go on in microtasks, and the next tick comes after all of
+   * them. So an ASK, its completion and what follows travel in one frame.
+   */
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    process.nextTick(() => {
+      this.#flushing = false;
+      this.#flush();
+    });
   }
 
   #flush(): void {

@@ -29,13 +29,16 @@ export type LeaseAnswer =
     }
   | { readonly kind: 'forward' };
 
+/** More ends than any VM has. */
+const DM_MAX = 1n << 16n;
+
 const FORWARD: LeaseAnswer = { kind: 'forward' };
 
 /** What is known of one device end of the VM. */
 interface End {
   readonly leases: Lease[];
-  /** Operation of each request that was handed out here and not completed yet. */
-  readonly taken: Map<bigint, bigint>;
+  /** Requests that were handed out here and not completed yet: at most one for each CPU of the frontend. */
+  readonly taken: Lease[];
   /** Forwarded calls after which the pending list may be another: no ASK is answered here until they are back. */
   barriers: number;
 }
@@ -53,7 +56,8 @@ export class LeaseTable {
   readonly #vm: VmId;
   readonly #arch: Arch;
   readonly #profile: Profile;
-  readonly #ends = new Map<bigint, End>();
+  /** By dm_id. */
+  readonly #ends: (End | undefined)[] = [];
   /** By CPU: the end whose barrier its forwarded call holds. */
   readonly #holders = new Map<CpuId, End>();
 
@@ -65,18 +69,15 @@ export class LeaseTable {
 
   /** Takes a request that was sent ahead. Its device is ready: both of its ends are up, and stay so. */
   lease(lease: Lease): void {
-    const dm = BigInt(lease.dm);
-    let end = this.#ends.get(dm);
-    if (end === undefined) {
-      end = { leases: [], taken: new Map(), barriers: 0 };
-      this.#ends.set(dm, end);
-    }
+    const known = this.#ends[lease.dm];
+    const end = known ?? { leases: [], taken: [], barriers: 0 };
+    if (known === undefined) this.#ends[lease.dm] = end;
     end.leases.push(lease);
   }
 
   /** Gives a lease back that is void; one that was used already is unaffected. */
   revoke(dm: number, id: RequestId): void {
-    const end = this.#ends.get(BigInt(dm));
+    const end = this.#ends[dm];
     const position = end?.leases.findIndex((lease) => lease.id === id) ?? -1;
     if (end !== undefined && position >= 0) end.leases.splice(position, 1);
   }
@@ -95,7 +96,7 @@ export class LeaseTable {
     const decoded = decodeHypercall(frame);
     if (decoded.service !== 'bao' || decoded.call.nr !== HC_REMIO) return FORWARD;
     const { call } = decoded;
-    const end = this.#ends.get(call.dm);
+    const end = call.dm < DM_MAX ? this.#ends[Number(call.dm)] : undefined;
     if (end === undefined) return FORWARD;
     switch (call.op) {
       case REMIO_HYP_ASK:
@@ -114,7 +115,7 @@ export class LeaseTable {
     if (call.addr !== 0n || call.value !== 0n || end.barriers > 0) return FORWARD;
     const lease = end.leases.shift();
     if (lease === undefined) return FORWARD;
-    end.taken.set(lease.id, BigInt(lease.op));
+    end.taken.push(lease);
     const out = askOutputs(lease.addr, lease.op, lease.value, lease.width, lease.id, end.leases.length > 0);
     const posted: VmRecord = { kind: 'asked', vm: this.#vm, cpu, id: lease.id };
     return { kind: 'answered', ...encodeBaoResult(frame, HC_E_SUCCESS, out), posted };
@@ -127,9 +128,10 @@ export class LeaseTable {
       this.#holders.set(cpu, end);
       return FORWARD;
     }
-    const op = end.taken.get(call.id);
-    if (op === undefined || (this.#profile === 'hardened' && op !== call.op)) return FORWARD;
-    end.taken.delete(call.id);
+    const position = end.taken.findIndex((lease) => lease.id === call.id);
+    const lease = end.taken[position];
+    if (lease === undefined || (this.#profile === 'hardened' && BigInt(lease.op) !== call.op)) return FORWARD;
+    end.taken.splice(position, 1);
     return this.#post(cpu, frame);
   }
 

@@ -36,7 +36,7 @@ export class HypervisorService {
   readonly #incarnations: number[];
   /** Time of frames on their way here, by VM. */
   readonly #transit: readonly Latency[];
-  /** Time from a frame's arrival to that of what it caused being sent. */
+  /** Time that the platform takes for a frame. */
   readonly #turn = new Latency();
   /** Newest report of each kind, by VM. */
   readonly #reports = new Map<string, Map<string, unknown>>();
@@ -162,7 +162,6 @@ export class HypervisorService {
     }
     const [first] = records;
     if (transit > 0 && first !== undefined) this.#transit[first.vm]?.record(transit);
-    this.#listener.value?.flush();
     this.#turn.record(now() - arrived);
     if (this.#options.topology.hasDeadlines) this.#armDeadline();
   }

@@ -1,0 +1,62 @@
+// What ZeroMQ alone costs: four 64-byte messages through a chain of three processes, and none of our code.
+//   node floor.js back ENDPOINT | node floor.js hub ENDPOINT | node floor.js front ENDPOINT COUNT
+import { Dealer, Router } from 'zeromq';
+
+const [, , role = '', endpoint = '', count = '0'] = process.argv;
+const BYTES = 64;
+
+async function hub(): Promise<void> {
+  const router = new Router({ mandatory: true, sendTimeout: 0 });
+  await router.bind(endpoint);
+  process.send?.('ready');
+  const routes = new Map<string, Buffer>();
+  for (;;) {
+    const [route, bytes] = await router.receive();
+    if (route === undefined || bytes === undefined) continue;
+    if (bytes.length !== BYTES) {
+      routes.set(bytes.toString(), route);
+      await router.send([route, 'welcome']);
+      continue;
+    }
+    const to = routes.get(bytes[0] === 0 ? 'back' : 'front');
+    if (to !== undefined) await router.send([to, bytes]);
+  }
+}
+
+async function back(): Promise<void> {
+  const dealer = new Dealer();
+  dealer.connect(endpoint);
+  await dealer.send('back');
+  await dealer.receive();
+  process.send?.('ready');
+  for (;;) {
+    const [bytes] = await dealer.receive();
+    if (bytes === undefined) continue;
+    bytes[0] = 1;
+    await dealer.send(bytes);
+  }
+}
+
+async function front(): Promise<void> {
+  const dealer = new Dealer();
+  dealer.connect(endpoint);
+  await dealer.send('front');
+  await dealer.receive();
+  const total = Number(count);
+  const warmUp = Math.ceil(total / 10);
+  const times: number[] = [];
+  for (let n = 0; n < total + warmUp; n += 1) {
+    const start = process.hrtime.bigint();
+    await dealer.send(Buffer.alloc(BYTES));
+    await dealer.receive();
+    if (n >= warmUp) times.push(Number(process.hrtime.bigint() - start));
+  }
+  times.sort((a, b) => a - b);
+  process.send?.({ p50: times[Math.floor(total / 2)], p99: times[Math.floor(total * 0.99)] });
+  process.disconnect?.();
+}
+
+process.on('disconnect', () => process.exit(0));
+const roles: Readonly<Record<string, () => Promise<void>>> = { hub, back, front };
+await roles[role]?.();
+process.exit(0);
