@@ -101,6 +101,7 @@ class VmProcess {
   #arrivedAt = 0;
   #reported = 0;
   #flushing = false;
+  readonly #early: VmRecord[] = [];
   #connection: Connection | undefined;
   #host: VmHost | undefined;
 
@@ -162,6 +163,9 @@ class VmProcess {
     });
     if (!attached.ok) return `VM ${names.join(', ')} cannot attach at ${endpoint}: ${attached.error.reason}`;
     this.#connection = attached.value;
+    // What the vCPUs said while the answer to HELLO was on its way to us.
+    for (const record of this.#early.splice(0)) attached.value.send(record);
+    attached.value.flush();
     setInterval(() => this.#reportLatencies(), REPORT_MS).unref();
     return undefined;
   }
@@ -173,7 +177,8 @@ class VmProcess {
 
   #send(record: VmRecord): void {
     if (record.kind === 'trap') this.#trappedAt[cpuId(record.cpu)] = Number(process.hrtime.bigint());
-    this.#connection?.send(record);
+    if (this.#connection === undefined) this.#early.push(record);
+    else this.#connection.send(record);
   }
 
   /**
