@@ -59,7 +59,6 @@ export class Listener {
   readonly #timer: NodeJS.Timeout;
   #nextSession = 1;
   #closed = false;
-  #flushing = false;
 
   private constructor(handler: ListenerHandler, digest: string, router: Router) {
     this.#handler = handler;
@@ -155,18 +154,9 @@ export class Listener {
         if (this.#closed) return;
         throw error;
       }
-      this.#flushSoon();
-    }
-  }
-
-  /** After everything that waits was taken: what one turn causes travels in one frame per peer. */
-  #flushSoon(): void {
-    if (this.#flushing) return;
-    this.#flushing = true;
-    process.nextTick(() => {
-      this.#flushing = false;
+      // Sent before the next frame is waited for: a socket that is polled for input makes sending dearer.
       this.flush();
-    });
+    }
   }
 
   #take(route: Buffer, bytes: Buffer): void {
