@@ -1,4 +1,5 @@
 export { type Diagnostic, type RuleId, renderDiagnostics, TOPOLOGY_RULES } from './diagnostics.js';
+export { topologyJsonSchema } from './json-schema.js';
 export * from './load.js';
 export * from './parse.js';
 export { topologySchema } from './schema.js';

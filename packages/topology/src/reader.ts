@@ -46,8 +46,8 @@ export class TopologySource {
     this.#push(rule, path, message, fix, this.placeOf(path), 'warning');
   }
 
-  /** Where a path stands; where its nearest part stands that exists. */
-  placeOf(path: Path): Place {
+  /** Where a path's value (or key) stands; where its nearest part stands that exists. */
+  placeOf(path: Path, what: 'key' | 'value' = 'value'): Place {
     let node: unknown = this.#root;
     let offset = this.#root?.range?.[0] ?? 0;
     for (const step of path) {
@@ -63,7 +63,7 @@ export class TopologySource {
         offset = rangeOf(node) ?? offset;
       } else break;
     }
-    return this.#at(path.length > 0 && isScalar(node) ? (rangeOf(node) ?? offset) : offset);
+    return this.#at(path.length > 0 && what === 'value' && isScalar(node) ? (rangeOf(node) ?? offset) : offset);
   }
 
   #shape(issue: z.core.$ZodIssue): void {
@@ -73,7 +73,8 @@ export class TopologySource {
         const known = knownKeys(path);
         const close = known.find((candidate) => similar(candidate, key));
         const fix = close === undefined ? `remove it; here there are ${known.join(', ')}` : `write ${close}`;
-        this.error('schema', [...path, key], `there is no field \`${key}\` here`, fix);
+        const place = this.placeOf([...path, key], 'key');
+        this.#push('schema', [...path, key], `there is no field \`${key}\` here`, fix, place);
       }
       return;
     }
