@@ -45,6 +45,9 @@ export async function runVmProcess(name: string, programs: ProgramTable): Promis
       image: { type: 'string', multiple: true, default: [] },
     },
   });
+  // Whoever started this process was killed, perhaps while it was loading.
+  process.on('disconnect', () => process.exit(ENVIRONMENT_ERROR));
+  if (process.connected === false) process.exit(ENVIRONMENT_ERROR);
   const log = pino({ name }, pino.destination({ dest: 2, sync: true }));
   const { topology: file, connect, 'run-dir': runDirectory } = values;
   if (file === undefined || connect === undefined || runDirectory === undefined || values.vm.length === 0) {
@@ -74,7 +77,6 @@ export async function runVmProcess(name: string, programs: ProgramTable): Promis
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  process.on('disconnect', () => process.exit(ENVIRONMENT_ERROR));
   process.send?.('ready');
 }
 

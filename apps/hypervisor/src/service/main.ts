@@ -31,6 +31,14 @@ if (loaded.topology === undefined) {
 }
 
 const runDirectory = values['run-dir'];
+const abandoned = (): never => {
+  // Whoever started us was killed: nobody else is left to clean up.
+  if (runDirectory !== undefined) rmSync(runDirectory, { recursive: true, force: true });
+  process.exit(ENVIRONMENT_ERROR);
+};
+process.on('disconnect', abandoned);
+// It may have been killed while this process was loading, before anybody listened.
+if (process.connected === false) abandoned();
 try {
   const service = await HypervisorService.start({
     topology: loaded.topology,
@@ -44,11 +52,6 @@ try {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  process.on('disconnect', () => {
-    // Whoever started us was killed: nobody else is left to clean up.
-    if (runDirectory !== undefined) rmSync(runDirectory, { recursive: true, force: true });
-    process.exit(ENVIRONMENT_ERROR);
-  });
   process.send?.('ready');
 } catch (error) {
   console.error(error instanceof Error ? error.message : String(error));
