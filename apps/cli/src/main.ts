@@ -6,7 +6,7 @@ import { replayFile } from './command-replay.js';
 import { ring } from './command-ring.js';
 import { up } from './command-up.js';
 import { CommandError, EXIT } from './exit-codes.js';
-import { readTopology } from './topology-file.js';
+import { readTopology, topologyOf } from './topology-file.js';
 
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 const imageOption = (): Option =>
@@ -73,6 +73,15 @@ program
     if (loaded.topology === undefined) code = EXIT.USAGE;
     else if (!options.json)
       console.log(`${file}: ${loaded.topology.vms.length} VMs on ${loaded.topology.board.name}, good`);
+  });
+
+program
+  .command('digest <FILE>')
+  .description('print the digest that every peer of a running topology must have')
+  .addOption(imageOption())
+  .addHelpText('after', '\nExample:\n  remio digest deploy/topologies/demo-aarch64.yaml --image disk.img')
+  .action((file: string, options: { readonly image: readonly string[] }) => {
+    console.log(topologyOf(file, options.image).digest);
   });
 
 program
