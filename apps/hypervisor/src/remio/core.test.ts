@@ -1,0 +1,390 @@
+import type { MmioAccess } from '@remio/arch';
+import { bindKey, cpuId, guestAddress, irqId, requestId, vmId } from '@remio/base';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  type CoreEffect,
+  type CoreInput,
+  type Profile,
+  type RemioConfig,
+  RemioCore,
+  type RemioDevConfig,
+  type RuleId,
+} from './index.js';
+
+const SHMEM = { base: 0xd000_0000n, size: 0x1000n, id: 0 };
+const end = (type: 'frontend' | 'backend', key: bigint, more: Partial<RemioDevConfig> = {}): RemioDevConfig => ({
+  type,
+  bindKey: bindKey(key),
+  va: type === 'frontend' ? 0xa003000n : 0n,
+  size: type === 'frontend' ? 0x200n : 0n,
+  interrupt: irqId(type === 'frontend' ? 79 : 40),
+  shmem: SHMEM,
+  ...more,
+});
+
+/** Backend on CPU 0; a frontend with CPUs 1 and 2. */
+const pair = (front: Partial<RemioDevConfig> = {}, more: Partial<RemioConfig> = {}, key = 7n): RemioConfig => ({
+  cpus: 3,
+  slots: 3,
+  queue: 253,
+  vms: [
+    { cpus: [cpuId(0)], devices: [end('backend', key)] },
+    { cpus: [cpuId(1), cpuId(2)], devices: [end('frontend', key, front)] },
+  ],
+  ...more,
+});
+
+const read: MmioAccess = {
+  address: guestAddress(0xa003000n),
+  width: 4,
+  write: false,
+  register: 3,
+  value: 0n,
+  signExtend: false,
+  registerWidth: 4,
+};
+
+/** A core that is up, with shorthands; every step's effects are kept. */
+class Machine {
+  readonly core: RemioCore;
+  effects: readonly CoreEffect[] = [];
+
+  constructor(profile: Profile, config = pair(), start = true) {
+    const core = RemioCore.create(config, profile);
+    if (!core.ok) throw new Error(core.error.code);
+    this.core = core.value;
+    if (start) config.vms.forEach((vm) => this.step({ kind: 'start', cpu: vm.cpus[0] ?? cpuId(0) }));
+  }
+
+  step(input: CoreInput): readonly CoreEffect[] {
+    this.effects = [...this.core.step(input)];
+    return this.effects;
+  }
+
+  mmio(cpu: number, access: Partial<MmioAccess> = {}, now = 0): this {
+    this.step({ kind: 'mmio', cpu: cpuId(cpu), access: { ...read, ...access }, now });
+    return this;
+  }
+
+  call(cpu: number, op: bigint, id = 0n, value = 0n): bigint | undefined {
+    this.step({ kind: 'hypercall', cpu: cpuId(cpu), call: { nr: 2n, dm: 0n, addr: 0n, op, value, id } });
+    return this.effects.find((effect) => effect.kind === 'return')?.ret;
+  }
+
+  /** ASKs; the id that came. */
+  ask(): bigint {
+    this.call(0, 2n);
+    return this.effects.find((effect) => effect.kind === 'return')?.out?.[4] ?? -1n;
+  }
+
+  deliver(cpu: number): readonly CoreEffect[] {
+    return this.step({ kind: 'deliver', cpu: cpuId(cpu) });
+  }
+
+  get rules(): readonly RuleId[] {
+    return this.effects.flatMap((effect) => (effect.kind === 'rule' ? [effect.rule] : []));
+  }
+
+  active(cpu: number): boolean {
+    return this.core.data.cpus[cpu]?.active === true;
+  }
+}
+
+const READ = 1n;
+const WRITE = 0n;
+
+describe('what the reference does, and hardened does otherwise', () => {
+  it('H-NEXT-ID: completion with id 2^64-1', () => {
+    for (const profile of ['reference', 'hardened'] as const) {
+      const machine = new Machine(profile).mmio(1);
+      expect(machine.call(0, READ, 2n ** 64n - 1n)).toBe(-1n);
+      expect(machine.rules).toEqual(profile === 'hardened' ? ['H-NEXT-ID'] : []);
+      expect(machine.core.pendingOf(vmId(0), 0)).toHaveLength(profile === 'hardened' ? 1 : 0);
+    }
+  });
+
+  it('H-ROLE: a frontend asks on its own device', () => {
+    const steal = (profile: Profile): bigint | undefined => new Machine(profile).mmio(1).call(2, 2n);
+    expect(steal('reference')).toBe(0n);
+    expect(steal('hardened')).toBe(-1n);
+  });
+
+  it('H-OP: a write completed as a read overwrites the source register', () => {
+    for (const profile of ['reference', 'hardened'] as const) {
+      const machine = new Machine(profile).mmio(1, { write: true, value: 5n });
+      const id = machine.ask();
+      expect(machine.call(0, READ, id, 0xbadn)).toBe(profile === 'reference' ? 0n : -1n);
+      expect(machine.rules).toEqual(profile === 'hardened' ? ['H-OP'] : []);
+      const wrote = machine.deliver(1).some((effect) => effect.kind === 'register');
+      expect(wrote).toBe(profile === 'reference');
+      if (profile === 'hardened') expect(machine.call(0, WRITE, id)).toBe(0n);
+    }
+  });
+
+  it('H-ROUTE: the first byte of a window behind another', () => {
+    const config: RemioConfig = {
+      ...pair(),
+      vms: [
+        { cpus: [cpuId(0)], devices: [end('backend', 7n), end('backend', 8n, { shmem: { ...SHMEM, id: 1 } })] },
+        {
+          cpus: [cpuId(1)],
+          devices: [end('frontend', 7n), end('frontend', 8n, { va: 0xa003200n, shmem: { ...SHMEM, id: 1 } })],
+        },
+      ],
+    };
+    const target = (profile: Profile): number[] => {
+      const machine = new Machine(profile, config).mmio(1, { address: guestAddress(0xa003200n) });
+      return [0, 1].map((dm) => machine.core.pendingOf(vmId(0), dm).length);
+    };
+    expect(target('reference')).toEqual([1, 0]);
+    expect(target('hardened')).toEqual([0, 1]);
+  });
+
+  it('H-REQUEST-ID: an old id completes the slot\u2019s next request', () => {
+    for (const profile of ['reference', 'hardened'] as const) {
+      const machine = new Machine(profile).mmio(1);
+      const old = machine.ask();
+      machine.call(0, READ, old, 1n);
+      machine.deliver(1);
+      machine.mmio(2).ask();
+      expect(machine.call(0, READ, old, 2n)).toBe(profile === 'reference' ? 0n : -1n);
+      expect(machine.rules).toEqual(profile === 'hardened' ? ['H-REQUEST-ID'] : []);
+    }
+  });
+
+  it('H-BOTH-ENDS: a VM with both ends of a device', () => {
+    const config: RemioConfig = {
+      ...pair(),
+      vms: [{ cpus: [cpuId(0), cpuId(1)], devices: [end('backend', 7n), end('frontend', 7n)] }],
+    };
+    expect(new Machine('reference', config).core.data.devices[0]?.ready).toBe(false);
+    expect(new Machine('hardened', config).core.data.devices[0]?.ready).toBe(true);
+  });
+
+  it.each([
+    ['lb', { width: 1, signExtend: true, registerWidth: 8 }, 0x1_80n, 0xffff_ffff_ffff_ff80n],
+    ['lbu', { width: 1, signExtend: false, registerWidth: 8 }, 0x1_80n, 0x80n],
+    ['lw', { width: 4, signExtend: true, registerWidth: 8 }, 0x8000_0000n, 0xffff_ffff_8000_0000n],
+    ['ldrsb w', { width: 1, signExtend: true, registerWidth: 4 }, 0x80n, 0xffff_ff80n],
+    ['ldr w', { width: 4, signExtend: false, registerWidth: 4 }, 0xffff_ffff_0000_0001n, 1n],
+  ] as const)('H-READ-WIDTH: %s', (_, access, answer, expected) => {
+    for (const profile of ['reference', 'hardened'] as const) {
+      const machine = new Machine(profile).mmio(1, access);
+      machine.call(0, READ, machine.ask(), answer);
+      expect(machine.deliver(1)).toContainEqual({
+        kind: 'register',
+        cpu: 1,
+        register: 3,
+        value: profile === 'reference' ? answer : expected,
+      });
+    }
+  });
+
+  it('H-WRITE-WIDTH: a byte store shows the backend the whole register', () => {
+    const shown = (profile: Profile): bigint | undefined => {
+      const machine = new Machine(profile).mmio(1, { write: true, width: 1, value: 0x1234n });
+      machine.ask();
+      return machine.effects.find((effect) => effect.kind === 'return')?.out?.[2];
+    };
+    expect(shown('reference')).toBe(0x1234n);
+    expect(shown('hardened')).toBe(0x34n);
+  });
+
+  it('H-WIDE: interrupt 300 arrives as 44, and bind key 256 stops the CPU', () => {
+    const notified = (profile: Profile): readonly CoreEffect[] => {
+      const machine = new Machine(profile, pair({ interrupt: irqId(300) }));
+      machine.call(0, 3n);
+      return machine.deliver(1);
+    };
+    expect(notified('reference')).toContainEqual({ kind: 'irq', cpu: 1, irq: 44 });
+    expect(notified('hardened')).toContainEqual({ kind: 'irq', cpu: 1, irq: 300 });
+    for (const profile of ['reference', 'hardened'] as const) {
+      const machine = new Machine(profile, pair({}, {}, 256n)).mmio(1);
+      machine.call(0, READ, machine.ask(), 1n);
+      machine.deliver(1);
+      expect(machine.core.data.cpus[1]?.halted).toBe(profile === 'reference');
+    }
+  });
+
+  it('H-QUEUE: a completion finds the queue full, and notifications merge only then', () => {
+    for (const profile of ['reference', 'hardened'] as const) {
+      const machine = new Machine(profile, pair({}, { queue: 2 })).mmio(1);
+      const id = machine.ask();
+      for (let n = 0; n < 5; n += 1) expect(machine.call(0, 3n)).toBe(0n);
+      expect(machine.call(0, READ, id, 1n)).toBe(0n);
+      const effects = machine.deliver(1);
+      expect(effects.filter((effect) => effect.kind === 'irq')).toHaveLength(profile === 'reference' ? 2 : 3);
+      expect(machine.active(1)).toBe(profile === 'hardened');
+    }
+  });
+
+  it('H-FAULT: an access that no window claims, or that finds no slot', () => {
+    for (const profile of ['reference', 'hardened'] as const) {
+      const stray = new Machine(profile).mmio(1, { address: guestAddress(0x1000n) });
+      expect(stray.core.data.cpus[1]?.halted).toBe(profile === 'reference');
+      expect(stray.effects.some((effect) => effect.kind === 'fault')).toBe(profile === 'hardened');
+      const crowded = new Machine(profile, pair({}, { slots: 1 })).mmio(1).mmio(2);
+      expect(crowded.core.data.cpus[2]?.halted).toBe(profile === 'reference');
+    }
+  });
+
+  it('H-DEADLINE: an unanswered access ends as a fault, and a late completion answers -1', () => {
+    const machine = new Machine('hardened', pair({ deadline: 100 })).mmio(1, {}, 50);
+    const id = machine.ask();
+    expect(machine.core.nextDeadline()).toBe(150);
+    expect(machine.step({ kind: 'tick', now: 149 })).toEqual([]);
+    expect(machine.step({ kind: 'tick', now: 150 })).toContainEqual({ kind: 'fault', cpu: 1, reason: 'deadline' });
+    expect(machine.active(1)).toBe(true);
+    expect(machine.call(0, READ, id, 1n)).toBe(-1n);
+    expect(machine.core.nextDeadline()).toBeUndefined();
+    const waits = new Machine('reference', pair({ deadline: 100 })).mmio(1, {}, 50);
+    expect(waits.step({ kind: 'tick', now: 1000 })).toEqual([]);
+  });
+
+  it('H-LOSS: requests of a lost backend are pending again, oldest first, under new ids', () => {
+    const machine = new Machine('hardened');
+    machine.step({ kind: 'vm-attached', vm: vmId(0), incarnation: 1 });
+    machine.mmio(1);
+    const first = machine.ask();
+    machine.mmio(2);
+    machine.step({ kind: 'vm-lost', vm: vmId(0), incarnation: 0 });
+    expect(machine.effects).toEqual([]);
+    machine.step({ kind: 'vm-lost', vm: vmId(0), incarnation: 1 });
+    expect(machine.core.pendingOf(vmId(0), 0).map((request) => request.cpu)).toEqual([1, 2]);
+    expect(machine.call(0, READ, first, 1n)).toBe(-1n);
+    expect(machine.call(0, READ, machine.ask(), 1n)).toBe(0n);
+    machine.deliver(1);
+    expect(machine.active(1)).toBe(true);
+  });
+
+  it('H-PAIRS: two keys with one end each', () => {
+    const config: RemioConfig = {
+      ...pair(),
+      vms: [
+        { cpus: [cpuId(0)], devices: [end('backend', 1n, { shmem: { base: 0n, size: 0n, id: 0 } })] },
+        {
+          cpus: [cpuId(1)],
+          devices: [
+            end('frontend', 1n, { shmem: { base: 0n, size: 0n, id: 0 } }),
+            end('backend', 3n, { shmem: { base: 0n, size: 0n, id: 0 } }),
+          ],
+        },
+        { cpus: [cpuId(2)], devices: [end('frontend', 2n, { shmem: { base: 0n, size: 0n, id: 0 } })] },
+      ],
+    };
+    expect(RemioCore.create(config, 'hardened')).toMatchObject({ error: { code: 'config-unpaired-device' } });
+  });
+
+  it('D-09: NOTIFY before the frontend is up answers -1 in both', () => {
+    for (const profile of ['reference', 'hardened'] as const) {
+      const machine = new Machine(profile, pair(), false);
+      machine.step({ kind: 'start', cpu: cpuId(0) });
+      expect(machine.call(0, 3n)).toBe(-1n);
+    }
+  });
+});
+
+/** Random inputs, sensible and not. */
+const input: fc.Arbitrary<CoreInput> = fc.oneof(
+  fc.record({ kind: fc.constant('start' as const), cpu: fc.nat(2).map(cpuId) }),
+  fc.record({
+    kind: fc.constant('mmio' as const),
+    cpu: fc.nat(2).map(cpuId),
+    access: fc.constantFrom(read, { ...read, write: true, value: 0xabcdn }, { ...read, address: guestAddress(0x10n) }),
+    now: fc.nat(50),
+  }),
+  fc.record({
+    kind: fc.constant('hypercall' as const),
+    cpu: fc.nat(2).map(cpuId),
+    call: fc.record({
+      nr: fc.constant(2n),
+      dm: fc.bigInt(0n, 1n),
+      addr: fc.constant(0n),
+      op: fc.bigInt(0n, 4n),
+      value: fc.constant(0n),
+      id: fc.oneof(fc.bigInt(0n, 12n), fc.constant(2n ** 64n - 1n)),
+    }),
+  }),
+  fc.record({ kind: fc.constant('deliver' as const), cpu: fc.nat(2).map(cpuId) }),
+  fc.record({
+    kind: fc.constant('leased-ask' as const),
+    cpu: fc.nat(2).map(cpuId),
+    id: fc.bigInt(0n, 12n).map(requestId),
+  }),
+  fc.record({ kind: fc.constant('tick' as const), now: fc.nat(200) }),
+  fc.record({
+    kind: fc.constantFrom('vm-lost' as const, 'vm-attached' as const),
+    vm: fc.nat(1).map(vmId),
+    incarnation: fc.nat(3),
+  }),
+);
+
+/** D.7, for hardened: what always holds. */
+function checkInvariants(core: RemioCore): void {
+  const { cpus, requests, devices } = core.data;
+  const open = requests.filter((request) => request.state !== 'free');
+  cpus.forEach((cpu, index) => {
+    if (cpu.vm >= 0) expect(open.filter((request) => request.cpu === index)).toHaveLength(cpu.active ? 0 : 1);
+  });
+  for (const device of devices) {
+    expect(new Set(device.pending).size).toBe(device.pending.length);
+    for (const slot of device.pending) expect(requests[slot]).toMatchObject({ state: 'pending', key: device.key });
+  }
+  const listed = devices.reduce((sum, device) => sum + device.pending.length, 0);
+  expect(open.filter((request) => request.state === 'pending')).toHaveLength(listed);
+  for (const request of open) {
+    if (request.state !== 'complete') continue;
+    const done = cpus[request.cpu]?.queue.filter((message) => message.kind !== 'notify' && message.id === request.id);
+    expect(done).toHaveLength(1);
+  }
+}
+
+describe('hardened, whatever guests do', () => {
+  it('keeps its invariants', () => {
+    fc.assert(
+      fc.property(fc.array(input, { maxLength: 120 }), (inputs) => {
+        const machine = new Machine('hardened', pair({ deadline: 40 }, { queue: 3 }), false);
+        for (const each of inputs) {
+          machine.step(each);
+          checkInvariants(machine.core);
+        }
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  it.each(['reference', 'hardened'] as const)(
+    '%s: saved and restored, it goes on as if nothing had been',
+    (profile) => {
+      fc.assert(
+        fc.property(fc.array(input, { maxLength: 60 }), fc.array(input, { maxLength: 60 }), (before, after) => {
+          const config = pair({ deadline: 40 }, { queue: 3 });
+          const machine = new Machine(profile, config, false);
+          for (const each of before) machine.step(each);
+          const restored = RemioCore.restore(config, profile, JSON.parse(JSON.stringify(machine.core.save())));
+          if (!restored.ok) throw new Error(restored.error);
+          for (const each of after) expect([...restored.value.step(each)]).toEqual([...machine.step(each)]);
+        }),
+        { numRuns: 200 },
+      );
+    },
+  );
+
+  it('refuses a state that it cannot be in', () => {
+    const machine = new Machine('hardened').mmio(1);
+    const good = machine.core.save();
+    const refused = (change: object): string => {
+      const result = RemioCore.restore(pair(), 'hardened', { ...good, ...change });
+      return result.ok ? '' : result.error;
+    };
+    expect(refused({})).toBe('');
+    expect(refused({ format: 'other' })).toContain('format');
+    expect(refused({ cpus: [] })).toContain('cpus');
+    expect(refused({ devices: good.devices.map((device) => ({ ...device, pending: [] })) })).toContain('pending');
+    expect(refused({ devices: good.devices.map((device) => ({ ...device, pending: [0, 0] })) })).toContain('once');
+    expect(refused({ devices: good.devices.map((device) => ({ ...device, pending: [2] })) })).toContain('pending');
+    expect(refused({ cpus: good.cpus.map((cpu) => ({ ...cpu, active: true })) })).toContain('paused');
+    expect(refused({ order: -1 })).toContain('order');
+  });
+});
