@@ -78,7 +78,7 @@ export class TopologySource {
       }
       return;
     }
-    const missing = issue.code === 'invalid_type' && issue.input === undefined && !this.#exists(path);
+    const missing = (issue.code === 'invalid_type' || issue.code === 'invalid_union') && !this.#exists(path);
     const message = missing ? `\`${showPath(path)}\` is missing` : issue.message;
     this.error('schema', path, message, missing ? `add ${String(path.at(-1))}` : 'write a value of this kind');
   }
