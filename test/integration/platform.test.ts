@@ -169,6 +169,23 @@ describe('mistakes of the operator', () => {
     expect(ended.stderr).not.toMatch(/\n\s+at /);
   });
 
+  it.each(['processes', 'inproc'])(
+    'one image for two writable disks, engine %s: refused, exit code 1',
+    async (engine) => {
+      const ended = await remio(
+        'up',
+        topology('demo-aarch64'),
+        '--engine',
+        engine,
+        '--until-done',
+        '--image',
+        copy('one.img'),
+      );
+      expect(ended.code).toBe(1);
+      expect(ended.stdout).toContain('give each writable disk an image of its own');
+    },
+  );
+
   it('an endpoint in use: exit code 3 and a clear message; the platform that has it goes on', async () => {
     const endpoint = ['--endpoint', 'tcp://127.0.0.1:47812', '--json'];
     const first = new RunningRemio([

@@ -1,4 +1,5 @@
 import type { GuestDeviceEnd } from '@remio/guest';
+import { lockFile } from '@remio/shared-memory';
 import type { ModuleRef } from '@remio/topology';
 import { BlockDevice, type DeviceFactory, type VirtioDevice } from '@remio/virtio-device';
 import { FileStorage } from '@remio/virtio-device/file-storage';
@@ -11,6 +12,9 @@ interface BlockDeviceOptions {
   readonly queueSize?: number;
   readonly id?: string;
 }
+
+/** Two devices that write to one image would ruin it; where there is no flock, nobody shares it either. */
+const exclusive = (fd: number): boolean => process.platform !== 'linux' || lockFile(fd);
 
 /**
  * Makes the device model of a backend's end.
@@ -28,7 +32,7 @@ export async function makeDevice(end: GuestDeviceEnd): Promise<VirtioDevice> {
   }
   if (reference.name !== 'block') throw new Error(`no built-in device model is called ${reference.name}`);
   const options = reference.options as BlockDeviceOptions;
-  const storage = FileStorage.open(options.image, options.readOnly ?? false);
+  const storage = FileStorage.open(options.image, options.readOnly ?? false, exclusive);
   if (!storage.ok) throw new Error(`device ${end.name}: ${storage.error}`);
   return new BlockDevice(storage.value, options);
 }

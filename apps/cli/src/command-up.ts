@@ -50,8 +50,10 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
       print(options.json, { vm, event }, `${vm}: ${JSON.stringify(event)}`);
       if (report.kind !== 'vcpu-off' || report.vcpu !== 0) return;
       if (report.reason !== undefined) failed = true;
-      open.delete(vm);
-      if (options.untilDone && open.size === 0) over.resolve(failed ? EXIT.FAILED : EXIT.OK);
+      // Without its backend, no frontend will ever be done.
+      const known = open.delete(vm);
+      const hopeless = failed && !known;
+      if (options.untilDone && (hopeless || open.size === 0)) over.resolve(failed ? EXIT.FAILED : EXIT.OK);
     },
     onChild: (event) => {
       print(
@@ -112,8 +114,9 @@ async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCod
       print(options.json, { vm: vm.name, event }, `${vm.name}: ${JSON.stringify(event)}`);
       if (event.kind !== 'vcpu-off' || event['vcpu'] !== 0) return;
       if (event['reason'] !== undefined) failed = true;
-      open.delete(vm.name);
-      if (options.untilDone && open.size === 0) over.resolve(failed ? EXIT.FAILED : EXIT.OK);
+      const known = open.delete(vm.name);
+      const hopeless = failed && !known;
+      if (options.untilDone && (hopeless || open.size === 0)) over.resolve(failed ? EXIT.FAILED : EXIT.OK);
     },
     log: (vm, line) => console.error(`${vm.name}: ${line}`),
   });

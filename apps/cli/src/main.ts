@@ -24,7 +24,7 @@ const program = new Command('remio')
     `
 Examples:
   remio demo                                          both architectures, a generated disk
-  remio up deploy/topologies/demo-aarch64.yaml --image disk.img
+  remio up deploy/topologies/ping-aarch64.yaml --image disk.img
   remio check my-topology.yaml
   remio conform test/vectors/remio/*.json --profile reference
 
@@ -45,7 +45,7 @@ program
   .option('--record <FILE>', 'write every input of the core, and its effects')
   .option('--until-done', 'stop when every frontend’s program has ended', false)
   .option('--json', 'one JSON object per line', false)
-  .addHelpText('after', '\nExample:\n  remio up deploy/topologies/demo-riscv64.yaml --image disk.img --until-done')
+  .addHelpText('after', '\nExample:\n  remio up deploy/topologies/ping-riscv64.yaml --image disk.img --until-done')
   .action(async (file: string, options: Parameters<typeof up>[1]) => {
     code = await up(file, options);
   });

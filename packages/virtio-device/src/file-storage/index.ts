@@ -17,15 +17,23 @@ export class FileStorage implements BlockStorage {
 
   /**
    * Opens an image.
+   * @param lock takes the exclusive lock of a descriptor for as long as it is open; false if somebody else has it
    * @returns what is wrong with it and what would be right
    */
-  static open(path: string, readOnly: boolean): Result<FileStorage, string> {
+  static open(
+    path: string,
+    readOnly: boolean,
+    lock: (fd: number) => boolean = () => true,
+  ): Result<FileStorage, string> {
     try {
       const fd = openSync(path, readOnly ? constants.O_RDONLY : constants.O_RDWR);
       const stat = fstatSync(fd);
       if (!stat.isFile()) return err(`image ${path} is not a regular file`);
       if (stat.size === 0 || stat.size % SECTOR_SIZE !== 0) {
         return err(`image ${path} has ${stat.size} bytes; a disk is a positive multiple of ${SECTOR_SIZE}`);
+      }
+      if (!readOnly && !lock(fd)) {
+        return err(`image ${path} is in use by another device; give each writable disk an image of its own`);
       }
       return ok(new FileStorage(fd, stat.size, readOnly));
     } catch (error) {
