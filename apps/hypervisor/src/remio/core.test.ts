@@ -258,6 +258,17 @@ describe('what the reference does, and hardened does otherwise', () => {
     expect(machine.active(1)).toBe(true);
   });
 
+  it('H-LOSS: a lease that was used out of turn goes back to its place', () => {
+    const machine = new Machine('hardened');
+    machine.step({ kind: 'vm-attached', vm: vmId(0), incarnation: 1 });
+    machine.mmio(1).mmio(2);
+    const [, second] = machine.core.pendingOf(vmId(0), 0);
+    machine.step({ kind: 'leased-ask', cpu: cpuId(0), id: second?.id ?? requestId(0n) });
+    expect(machine.core.pendingOf(vmId(0), 0).map((request) => request.cpu)).toEqual([1]);
+    machine.step({ kind: 'vm-lost', vm: vmId(0), incarnation: 1 });
+    expect(machine.core.pendingOf(vmId(0), 0).map((request) => request.cpu)).toEqual([1, 2]);
+  });
+
   it('H-PAIRS: two keys with one end each', () => {
     const config: RemioConfig = {
       ...pair(),

@@ -60,17 +60,18 @@ export function vmLost(core: CoreData, fx: Effects, vm: VmId, incarnation: numbe
   }
 }
 
-/** Puts what was asked for and not answered back in front of what was never asked for. */
+/** Puts what was asked for and not answered back among what is pending, where it was. */
 function requeue(core: CoreData, fx: Effects, device: Device): void {
-  const taken = core.requests
-    .filter((request) => request.state === 'processing' && request.device === device.index)
-    .sort((a, b) => a.order - b.order);
+  const taken = core.requests.filter((request) => request.state === 'processing' && request.device === device.index);
   for (const request of taken) {
     request.state = 'pending';
     renewId(core, request);
     fx.rule('H-LOSS', request.cpu);
   }
-  device.pending.unshift(...taken.map((request) => request.slot));
+  // A lease may have been used out of turn: what is pending now is in the order in which it was made.
+  device.pending.push(...taken.map((request) => request.slot));
+  const order = (slot: number): number => core.requests[slot]?.order ?? 0;
+  device.pending.sort((a, b) => order(a) - order(b));
 }
 
 /** Takes a request out of the world, wherever it is. */

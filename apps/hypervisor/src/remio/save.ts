@@ -196,7 +196,7 @@ function fill(core: CoreData, state: Fields): void {
       cpu.waiting = {
         access: restoreAccess(waiting['access'], `${path}.waiting.access`),
         device: integer(waiting['device'], `${path}.waiting.device`, 0, core.devices.length - 1),
-        now: Number(waiting['now']),
+        now: integer(waiting['now'], `${path}.waiting.now`, 0, Number.MAX_SAFE_INTEGER),
       };
     }
     const queue = list(fields['queue'], `${path}.queue`);
