@@ -1,3 +1,4 @@
+export * from './guest.js';
 export * from './hypercalls.js';
 export * from './program.js';
 export * from './program-seat.js';

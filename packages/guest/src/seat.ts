@@ -54,4 +54,12 @@ export interface Seat {
   stop(): void;
   /** Called when a vCPU that exited `wfi` or `host` wants to be run again. Set by the engine. */
   onRunnable: () => void;
+  /** The interrupt of the vCPU's one-shot timer: PPI 27; the supervisor timer (local interrupt 5) on RV64. */
+  readonly timerIrq: IrqId;
+  /** When the timer fires, on the vCPU's counter; undefined: never. The engine disarms it then and raises {@link timerIrq}. */
+  readonly timer: bigint | undefined;
+  /** Arms the timer, as the hypervisor does for SBI set_timer; 2^64-1 disarms. */
+  armTimer(deadline: bigint): void;
+  /** Called when the guest armed the timer without the hypervisor, so that the engine looks at {@link timer}. Set by the engine. */
+  onTimer: () => void;
 }

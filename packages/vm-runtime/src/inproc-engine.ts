@@ -1,5 +1,5 @@
 import { assert, type Result, type VmId } from '@remio/base';
-import type { GuestProgram } from '@remio/guest';
+import type { Guest } from '@remio/guest';
 import { Platform, type PlatformEvent, type PlatformHost } from '@remio/hypervisor/platform';
 import type { Topology, Vm } from '@remio/topology';
 import { VmHost, type VmReport } from './vm-host.js';
@@ -29,12 +29,12 @@ export class InprocEngine {
 
   /**
    * Builds the platform; nothing runs before {@link start}.
-   * @param program the program of a VM
+   * @param program what a VM runs
    * @param shared the memory behind a shared memory; an array of this process if absent
    */
   static create(
     topology: Topology,
-    program: (vm: Vm) => GuestProgram,
+    program: (vm: Vm) => Guest,
     events: InprocEvents,
     shared: (id: number) => ArrayBuffer | SharedArrayBuffer = privateMemory(topology),
   ): Result<InprocEngine, string> {

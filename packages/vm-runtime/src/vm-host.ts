@@ -2,11 +2,12 @@ import type { Arch } from '@remio/arch';
 import { assert, type CpuId, guestAddress, type VmId } from '@remio/base';
 import {
   type Completion,
+  type Guest,
   type GuestDeviceEnd,
-  type GuestProgram,
   type GuestVm,
   type MachineContext,
   ProgramSeat,
+  type Seat,
   SymbolTable,
 } from '@remio/guest';
 import { type GuestMemory, LocalMemory } from '@remio/guest-memory';
@@ -25,8 +26,8 @@ export interface VmReport {
 /** What a host of VMs needs from its process. */
 export interface VmHostOptions {
   readonly topology: Topology;
-  /** VMs of this process, with the program of each. */
-  readonly vms: readonly { readonly vm: Vm; readonly program: GuestProgram }[];
+  /** VMs of this process, with what each runs. */
+  readonly vms: readonly { readonly vm: Vm; readonly program: Guest }[];
   /** The memory behind a shared memory of the topology. */
   shared(id: number): ArrayBuffer | SharedArrayBuffer;
   /** Takes records for the hypervisor, in order. */
@@ -46,7 +47,7 @@ const TIMEOUT_MS_MAX = 0x7fff_ffff;
 export class VmHost {
   readonly #options: VmHostOptions;
   readonly #runner: VcpuRunner;
-  readonly #seats: ProgramSeat[] = [];
+  readonly #seats: Seat[] = [];
   readonly #leases = new Map<VmId, LeaseTable>();
   /** CPU of the board to index of the vCPU in the runner. */
   readonly #index = new Map<CpuId, number>();
@@ -60,14 +61,13 @@ export class VmHost {
     for (const hosted of options.vms) {
       const leases = new LeaseTable(hosted.vm.id, options.topology.arch, options.topology.profile);
       this.#leases.set(hosted.vm.id, leases);
-      for (const seat of this.#build(hosted.vm, hosted.program)) {
-        const cpu = hosted.vm.cpus[seat.index];
+      for (const [vcpu, seat] of this.#build(hosted.vm, hosted.program).entries()) {
+        const cpu = hosted.vm.cpus[vcpu];
         assert(cpu !== undefined, 'a VM has a CPU for each vCPU');
         const index = vcpus.push({ vm: hosted.vm.id, cpu, seat, leases }) - 1;
         this.#index.set(cpu, index);
         this.#seats.push(seat);
         seat.onTimer = () => this.#armTimer(index);
-        seat.onUnhandled = (irq) => options.log(hosted.vm, `vCPU ${seat.index}: no handler for interrupt ${irq}`);
       }
     }
     this.#scheduler = hostScheduler(() => {
@@ -170,7 +170,7 @@ export class VmHost {
     }, wait);
   }
 
-  #build(vm: Vm, program: GuestProgram): readonly ProgramSeat[] {
+  #build(vm: Vm, guest: Guest): readonly Seat[] {
     const { topology } = this.#options;
     const [ram] = vm.memory;
     const symbols = new SymbolTable(ram?.base ?? 0n);
@@ -200,10 +200,15 @@ export class VmHost {
       counter: () => this.#options.now(),
       seats: [],
     };
+    if (typeof guest !== 'function') return vm.cpus.map((_, index) => guest.seat(machine, index));
     const view = this.#view(vm, topology.arch, ends);
     // The boot entry point is the image's first address.
-    symbols.add((cpu) => program(cpu, view));
-    return vm.cpus.map((_, index) => new ProgramSeat(machine, index));
+    symbols.add((cpu) => guest(cpu, view));
+    return vm.cpus.map((_, index) => {
+      const seat = new ProgramSeat(machine, index);
+      seat.onUnhandled = (irq) => this.#options.log(vm, `vCPU ${index}: no handler for interrupt ${irq}`);
+      return seat;
+    });
   }
 
   #view(vm: Vm, arch: Arch, devices: readonly GuestDeviceEnd[]): GuestVm {
