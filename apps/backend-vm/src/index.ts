@@ -1,5 +1,5 @@
 import type { GuestProgram } from '@remio/guest';
-import { makeDevice } from './devices.js';
+import { makeDevice } from './devices/index.js';
 import { type DeviceMaker, dispatcher } from './dispatcher.js';
 
 export { type DeviceMaker, dispatcher, makeDevice };

@@ -1,8 +1,10 @@
 import type { GuestProgram } from '@remio/guest';
 import { blkRead } from './blk-read.js';
 import { blkVerify } from './blk-verify.js';
+import { drivers } from './drivers/index.js';
 import { mmioPing } from './mmio-ping.js';
 
+export type { DriverProgram } from './drivers/index.js';
 export { blkRead, blkVerify, mmioPing };
 
 /** A VM that does nothing: it waits for interrupts. */
@@ -14,6 +16,7 @@ const idle = (): GuestProgram => async (cpu) => {
 export const frontendPrograms: Readonly<Record<string, (options: object) => GuestProgram>> = {
   'blk-read': blkRead,
   'blk-verify': blkVerify,
+  drivers,
   'mmio-ping': mmioPing,
   idle,
 };

@@ -194,3 +194,60 @@ describe.each(['aarch64', 'riscv64'] as const)('a program on %s', (arch) => {
     expect(await bench.next()).toMatchObject({ kind: 'off', reason: expect.stringContaining('0x1234') });
   });
 });
+
+describe('the tasks of one vCPU', () => {
+  it('have their operations carried out one at a time, in the order in which they asked', async () => {
+    const seen: string[] = [];
+    const bench = new Bench('aarch64', async (cpu) => {
+      const task = async (name: string): Promise<void> => {
+        for (let n = 0; n < 2; n += 1) seen.push(`${name}${await cpu.load32(WINDOW)}`);
+      };
+      await Promise.all([task('a'), task('b')]);
+    });
+    for (const value of [1n, 2n, 3n, 4n]) await bench.answer(value);
+    expect(await bench.next()).toEqual({ kind: 'off' });
+    expect(seen).toEqual(['a1', 'b2', 'a3', 'b4']);
+  });
+
+  it('sleep together: a task in WFI holds nobody up, and every sleeper looks again after an interrupt', async () => {
+    const seen: string[] = [];
+    let raised = false;
+    const bench = new Bench('aarch64', async (cpu) => {
+      cpu.onInterrupt(irqId(40), () => {
+        raised = true;
+      });
+      const sleeper = async (name: string): Promise<void> => {
+        while (!raised) await cpu.waitForInterrupt();
+        seen.push(name);
+      };
+      await Promise.all([
+        sleeper('a'),
+        (async () => {
+          seen.push(`load ${await cpu.load32(WINDOW)}`);
+          await sleeper('b');
+        })(),
+      ]);
+    });
+    await bench.answer(7n);
+    expect(await bench.next()).toEqual({ kind: 'wfi' });
+    bench.seat.raise(irqId(40));
+    await bench.next();
+    expect(await bench.next()).toEqual({ kind: 'off' });
+    expect(seen).toEqual(['load 7', 'a', 'b']);
+  });
+
+  it('wait while an interrupt handler has operations of its own', async () => {
+    const seen: string[] = [];
+    const bench = new Bench('aarch64', async (cpu) => {
+      cpu.onInterrupt(irqId(40), async () => {
+        seen.push(`handler ${await cpu.load32(WINDOW)}`);
+      });
+      seen.push(`task ${await cpu.load32(WINDOW)}`);
+    });
+    bench.seat.raise(irqId(40));
+    await bench.answer(1n);
+    await bench.answer(2n);
+    await bench.next();
+    expect(seen).toEqual(['handler 1', 'task 2']);
+  });
+});

@@ -52,7 +52,6 @@ type Operation =
       readonly registers: readonly bigint[];
       readonly resolve: (registers: readonly bigint[]) => void;
     }
-  | { readonly kind: 'wfi'; readonly resolve: () => void; woken: boolean }
   | { readonly kind: 'yield'; readonly resolve: () => void };
 
 /** Registers that loads and stores of programs use in turn: x9..x15, or t0..t2 and t3..t6. */
@@ -97,9 +96,14 @@ export class ProgramSeat implements Seat, GuestCpu {
   /** Counts starts: what a program of a former life still does is not heard. */
   #life = 0;
   #offReason: string | undefined;
-  /** The program's operation, and that of the interrupt handler which runs before it. */
-  #operation: Operation | undefined;
-  #handlerOperation: Operation | undefined;
+  /** Operations that the program's tasks and the interrupt handler wait for, in the order in which they asked. */
+  readonly #queue: Operation[] = [];
+  /** Operations asked for before the interrupt handler that runs now: they go on after it. */
+  readonly #held: Operation[] = [];
+  /** Tasks in WFI. */
+  readonly #sleepers: (() => void)[] = [];
+  /** An interrupt was taken since the tasks went to sleep. */
+  #woken = false;
   #inHandler = false;
   /** The operation that an exit is open for. */
   #open: Operation | undefined;
@@ -145,7 +149,6 @@ export class ProgramSeat implements Seat, GuestCpu {
     const open = this.#open;
     if (open === undefined) return false;
     this.#open = undefined;
-    this.#close(open);
     switch (completion.kind) {
       case 'access': {
         assert(open.kind === 'mmio', 'an access completes a load or store');
@@ -201,8 +204,10 @@ export class ProgramSeat implements Seat, GuestCpu {
     this.#life += 1;
     this.#on = false;
     this.#open = undefined;
-    this.#operation = undefined;
-    this.#handlerOperation = undefined;
+    this.#queue.length = 0;
+    this.#held.length = 0;
+    this.#sleepers.length = 0;
+    this.#woken = false;
     this.#inHandler = false;
     this.#pending.length = 0;
     this.#handlers.clear();
@@ -241,7 +246,10 @@ export class ProgramSeat implements Seat, GuestCpu {
   }
 
   waitForInterrupt(): Promise<void> {
-    return new Promise((resolve) => this.#issue({ kind: 'wfi', resolve, woken: false }));
+    return new Promise((resolve) => {
+      this.#sleepers.push(resolve);
+      if (!this.#inRun) this.onRunnable();
+    });
   }
 
   onInterrupt(irq: IrqId, handler: (irq: IrqId) => void | Promise<void>): void {
@@ -302,13 +310,7 @@ export class ProgramSeat implements Seat, GuestCpu {
   }
 
   #issue(operation: Operation): void {
-    if (this.#inHandler) {
-      assert(this.#handlerOperation === undefined, 'an interrupt handler has one operation open at a time');
-      this.#handlerOperation = operation;
-    } else {
-      assert(this.#operation === undefined, 'a program has one operation of a vCPU open at a time');
-      this.#operation = operation;
-    }
+    this.#queue.push(operation);
     if (!this.#inRun) this.onRunnable();
   }
 
@@ -316,24 +318,21 @@ export class ProgramSeat implements Seat, GuestCpu {
   #advance(): Exit {
     for (;;) {
       if (!this.#on) return this.#offReason === undefined ? OFF : { kind: 'off', reason: this.#offReason };
-      if (!this.#inHandler && this.#operation !== undefined && this.#takeInterrupt()) continue;
-      const operation = this.#inHandler ? this.#handlerOperation : this.#operation;
-      if (operation === undefined) return HOST;
+      if (!this.#inHandler) {
+        const stopped = this.#queue.length > 0 || this.#sleepers.length > 0;
+        if (stopped && this.#takeInterrupt()) continue;
+        if (this.#woken) this.#wake();
+      }
+      const operation = this.#queue.shift();
+      if (operation === undefined) return this.#sleepers.length > 0 && !this.#inHandler ? WFI : HOST;
       switch (operation.kind) {
-        case 'mmio': {
+        case 'mmio':
           this.#open = operation;
           return { kind: 'mmio', trap: this.#trap(operation.access) };
-        }
         case 'hypercall':
           this.#open = operation;
           return { kind: 'hypercall', frame: this.#frame(operation.registers) };
-        case 'wfi':
-          if (!operation.woken) return WFI;
-          this.#close(operation);
-          operation.resolve();
-          return HOST;
         case 'yield':
-          this.#close(operation);
           this.#localLeft = LOCAL_BUDGET;
           operation.resolve();
           return BUDGET;
@@ -341,16 +340,17 @@ export class ProgramSeat implements Seat, GuestCpu {
     }
   }
 
-  #close(operation: Operation): void {
-    if (this.#handlerOperation === operation) this.#handlerOperation = undefined;
-    else if (this.#operation === operation) this.#operation = undefined;
+  /** Every task in WFI goes on, and looks for itself what it waited for. */
+  #wake(): void {
+    this.#woken = false;
+    for (const resolve of this.#sleepers.splice(0)) resolve();
   }
 
   /** Takes the oldest pending interrupt; false if there is none. */
   #takeInterrupt(): boolean {
     const irq = this.#pending.shift();
     if (irq === undefined) return false;
-    if (this.#operation?.kind === 'wfi') this.#operation.woken = true;
+    this.#woken = true;
     const handler = this.#handlers.get(irq);
     if (handler === undefined) {
       this.onUnhandled(irq);
@@ -358,15 +358,17 @@ export class ProgramSeat implements Seat, GuestCpu {
     }
     const life = this.#life;
     this.#inHandler = true;
+    // What was asked for before the handler goes on after it.
+    this.#held.push(...this.#queue.splice(0));
     const running = handler(irq);
     if (running === undefined) {
-      this.#inHandler = false;
+      this.#endHandler();
       return true;
     }
     running.then(
       () => {
         if (life !== this.#life) return;
-        this.#inHandler = false;
+        this.#endHandler();
         this.onRunnable();
       },
       (error: unknown) => {
@@ -377,6 +379,11 @@ export class ProgramSeat implements Seat, GuestCpu {
       },
     );
     return true;
+  }
+
+  #endHandler(): void {
+    this.#inHandler = false;
+    this.#queue.unshift(...this.#held.splice(0));
   }
 
   #load<T>(address: bigint, width: AccessWidth, as: (value: bigint) => T): Promise<T> {

@@ -5,7 +5,9 @@ import type { GuestMemory } from '@remio/guest-memory';
 /**
  * A vCPU as a TypeScript guest program sees it. Every operation is an instruction that the hypervisor sees as hardware
  * would show it: loads and stores outside memory trap with a real encoding, hypercalls go through registers.
- * One operation of a vCPU is open at a time; await it before the next.
+ *
+ * A program may have several tasks, as a kernel has: their operations are carried out one at a time, in the order in
+ * which they were asked for, and the vCPU waits for interrupts when every task does.
  */
 export interface GuestCpu {
   readonly arch: Arch;
@@ -24,7 +26,10 @@ export interface GuestCpu {
    * @returns x0..x6 or a0..a7 afterwards; valid until this vCPU's next operation
    */
   hypercall(registers: readonly bigint[]): Promise<readonly bigint[]>;
-  /** WFI: goes on when an interrupt is pending, after its handler ran. */
+  /**
+   * WFI: goes on when an interrupt was taken, after its handler ran, whichever interrupt it was. So look for what you
+   * wait for in a loop.
+   */
   waitForInterrupt(): Promise<void>;
   /** Registers the handler of an interrupt. Handlers run before the vCPU's next operation, one at a time. */
   onInterrupt(irq: IrqId, handler: (irq: IrqId) => void | Promise<void>): void;

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { bindKey, type CpuId, cpuId, guestAddress, irqId, type VmId, vmId } from '@remio/base';
 import { type BoardProfile, loadBoard } from '@remio/board';
+import { deviceChoice } from './devices/index.js';
+import { driverChoice } from './drivers/index.js';
 import type { Path, TopologySource } from './reader.js';
 import type { RemioDevFile, TopologyFile, VmFile } from './schema.js';
-import type { ModuleRef, RemioDev, SharedMemory, Topology, Vm } from './types.js';
+import type { DeviceRef, ModuleRef, RemioDev, SharedMemory, Topology, Vm } from './types.js';
 
 /** What building a topology needs from outside. */
 export interface BuildOptions {
@@ -153,37 +155,30 @@ function remioDev(
     shmem: { id: memory?.id ?? 0, base: guestAddress(end.shmem.base), size: memory?.size ?? 0 },
     ...(end.deadline === undefined ? {} : { deadline: Number(end.deadline) }),
     ...(device === undefined ? {} : { device }),
+    ...(end.driver === undefined ? {} : { driver: driverChoice(end.driver) }),
   };
 }
 
-function deviceOf(end: RemioDevFile, name: string, options: BuildOptions): ModuleRef | undefined {
+function deviceOf(end: RemioDevFile, name: string, options: BuildOptions): DeviceRef | undefined {
   const { device } = end;
   if (device === undefined) return undefined;
   if ('module' in device) {
     return { kind: 'module', name: options.resolve(device.module), options: plainOptions(device.options ?? {}) };
   }
-  const image = options.images?.[name] ?? options.images?.['*'] ?? options.resolve(device.image);
-  return {
-    kind: 'builtin',
-    name: device.type,
-    options: {
-      image,
-      readOnly: device.read_only ?? false,
-      ...(device.queues === undefined ? {} : { queues: device.queues }),
-      ...(device.queue_size === undefined ? {} : { queueSize: device.queue_size }),
-      ...(device.id === undefined ? {} : { id: device.id }),
-    },
-  };
+  return { kind: 'builtin', choice: deviceChoice(device, { ...options, name }) };
 }
 
 function programOf(vm: VmFile, options: BuildOptions): ModuleRef {
-  const { program } = vm;
+  const program = vm.program ?? defaultProgram(vm);
   if (typeof program === 'string') return { kind: 'builtin', name: program, options: {} };
   const given = plainOptions(program.options ?? {});
   return 'module' in program
     ? { kind: 'module', name: options.resolve(program.module), options: given }
     : { kind: 'builtin', name: program.builtin, options: given };
 }
+
+const defaultProgram = (vm: VmFile): string =>
+  vm.remio_devs?.some((end) => end.type === 'backend') ? 'dispatcher' : 'drivers';
 
 /**
  * What both ends of a connection must agree on: the machine as its guests see it. Paths of images and modules are not
@@ -200,7 +195,7 @@ function digestOf(topology: Omit<Topology, 'digest'>): string {
       name,
       cpus,
       memory,
-      remioDevs: remioDevs.map(({ device: _, ...end }) => end),
+      remioDevs: remioDevs.map(({ device: _, driver: __, ...end }) => end),
     })),
   };
   const text = JSON.stringify(shared, (_, value: unknown) =>

@@ -122,6 +122,14 @@ function checkEnds(source: TopologySource, topology: Topology, vm: Vm): void {
           'move it to the backend end',
         );
       }
+      if (vm.program.name === 'drivers' && vm.program.kind === 'builtin' && end.driver === undefined) {
+        source.error(
+          'driver',
+          endPath(vm, end),
+          `nothing drives ${end.name}`,
+          'add driver: { type: … }, or give the VM a program that drives its devices',
+        );
+      }
     } else if (end.device === undefined) {
       source.error(
         'device-model',

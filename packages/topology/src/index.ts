@@ -1,4 +1,7 @@
+export type { BlockModelOptions, DeviceChoice } from './devices/index.js';
 export { type Diagnostic, type RuleId, renderDiagnostics, TOPOLOGY_RULES } from './diagnostics.js';
+export type { DriverChoice } from './drivers/index.js';
+export type { TopologyFiles } from './end-context.js';
 export { topologyJsonSchema } from './json-schema.js';
 export * from './load.js';
 export * from './parse.js';

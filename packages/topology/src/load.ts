@@ -50,7 +50,7 @@ export function loadTopology(file: string, options: LoadOptions): Loaded {
 }
 
 /** Names of the programs that come with Remio. */
-export const BUILTIN_PROGRAMS = ['dispatcher', 'blk-verify', 'mmio-ping', 'blk-read', 'idle'] as const;
+export const BUILTIN_PROGRAMS = ['dispatcher', 'drivers', 'blk-verify', 'mmio-ping', 'blk-read', 'idle'] as const;
 
 /** `--image NAME=PATH` arguments as {@link LoadOptions.images}. */
 export const imagesOf = (given: readonly string[]): Readonly<Record<string, string>> =>

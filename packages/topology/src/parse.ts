@@ -1,15 +1,10 @@
 import { type BuildOptions, buildTopology } from './build.js';
 import { checkTopology } from './checks.js';
+import { deviceProblems } from './devices/index.js';
 import type { Diagnostic } from './diagnostics.js';
+import type { TopologyFiles } from './end-context.js';
 import { type Path, TopologySource } from './reader.js';
 import type { Topology } from './types.js';
-
-/** What the check asks of the outside: kept apart so that the rest is a function of the text. */
-export interface TopologyFiles {
-  /** What is wrong with a disk image; undefined: nothing. */
-  imageProblem(path: string, readOnly: boolean): string | undefined;
-  exists(path: string): boolean;
-}
 
 export interface ParseOptions extends BuildOptions {
   readonly files: TopologyFiles;
@@ -64,10 +59,9 @@ function checkFiles(source: TopologySource, topology: Topology, { files, program
         }
         continue;
       }
-      const { image, readOnly } = device.options as { readonly image: string; readonly readOnly: boolean };
-      const problem = files.imageProblem(image, readOnly);
-      if (problem !== undefined)
-        source.error('image', [...place, 'image'], problem, 'name a disk image, or pass --disk FILE');
+      for (const { rule, field, message, fix } of deviceProblems(device.choice, files)) {
+        source.error(rule, [...place, field], message, fix);
+      }
     }
   }
 }

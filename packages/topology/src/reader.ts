@@ -126,7 +126,7 @@ function knownKeys(path: Path): readonly string[] {
   if (within === 'vms') return ['cpus', 'memory', 'program', 'remio_devs'];
   if (within === 'shared_memories') return ['size'];
   if (within === 'remio_devs') {
-    return ['name', 'type', 'bind_key', 'window', 'interrupt', 'shmem', 'deadline', 'device'];
+    return ['name', 'type', 'bind_key', 'window', 'interrupt', 'shmem', 'deadline', 'device', 'driver'];
   }
   if (last === 'window' || within === 'memory') return ['base', 'size'];
   if (last === 'shmem') return ['memory', 'base'];

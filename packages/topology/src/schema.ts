@@ -1,42 +1,7 @@
 import { z } from 'zod';
-
-const SIZE = /^(\d+)(KiB|MiB|GiB)$/;
-const DURATION = /^(\d+)(ns|us|ms|s)$/;
-const UNIT: Readonly<Record<string, bigint>> = {
-  KiB: 1024n,
-  MiB: 1024n ** 2n,
-  GiB: 1024n ** 3n,
-  ns: 1n,
-  us: 1000n,
-  ms: 1_000_000n,
-  s: 1_000_000_000n,
-};
-
-/** YAML integers arrive as bigint, so that 64 bits are exact. */
-const u64 = z
-  .bigint({ error: 'expected an integer (decimal or 0x…)' })
-  .refine((value) => value >= 0n && value < 1n << 64n, 'expected an integer from 0 to 2^64-1');
-
-const scaled = (pattern: RegExp, what: string) =>
-  z
-    .string()
-    .regex(pattern, what)
-    .transform((text) => {
-      const [, digits = '0', unit = ''] = pattern.exec(text) ?? [];
-      return BigInt(digits) * (UNIT[unit] ?? 1n);
-    });
-
-const size = z.union([u64, scaled(SIZE, 'expected a size: bytes, or 64KiB, 16MiB, 1GiB')], {
-  error: 'expected a size: bytes, or 64KiB, 16MiB, 1GiB',
-});
-const duration = scaled(DURATION, 'expected a duration: 500us, 20ms, 5s').describe('A duration: 500us, 20ms, 5s');
-
-const count = u64.refine((value) => value < 1n << 31n, 'expected a small integer').transform(Number);
-
-const name = z.string().regex(/^[A-Za-z][A-Za-z0-9_-]*$/, 'expected a name: letters, digits, - and _');
-
-/** `options` are the program's own; integers become numbers where they are exact. */
-const options = z.record(z.string(), z.unknown());
+import { deviceSchemas } from './devices/index.js';
+import { driverSchemas } from './drivers/index.js';
+import { count, duration, name, options, size, u64 } from './fields.js';
 
 const program = z.union(
   [
@@ -50,20 +15,11 @@ const program = z.union(
   { error: 'expected the name of a built-in program, { builtin: NAME, options } or { module: PATH, options }' },
 );
 
-const device = z.union(
-  [
-    z.strictObject({
-      type: z.literal('block'),
-      image: z.string().describe('Path of a raw disk image, from this file'),
-      read_only: z.boolean().optional(),
-      queues: count.optional().describe('Request queues, 1 to 64'),
-      queue_size: count.optional().describe('QueueSizeMax, a power of two'),
-      id: z.string().max(20).optional().describe('Identification string'),
-    }),
-    z.strictObject({ module: z.string(), options: options.optional() }),
-  ],
-  { error: 'expected { type: block, image: PATH, … } or { module: PATH, options }' },
-);
+const device = z.union([...deviceSchemas, z.strictObject({ module: z.string(), options: options.optional() })], {
+  error: 'expected { type: block, image: PATH, … } or another device of docs/devices.md, or { module: PATH, options }',
+});
+
+const driver = z.union([...driverSchemas], { error: 'expected { type: NAME, … }, a driver of docs/devices.md' });
 
 const remioDev = z.strictObject({
   name: name.optional().describe('The device\u2019s name; the same at both ends'),
@@ -77,12 +33,13 @@ const remioDev = z.strictObject({
   shmem: z.strictObject({ memory: name, base: u64 }),
   deadline: duration.optional().describe('Frontend: after this time an unanswered access ends as a fault'),
   device: device.optional().describe('Backend: the device model'),
+  driver: driver.optional().describe('Frontend, under program: drivers: what drives the device'),
 });
 
 const vm = z.strictObject({
   cpus: z.union([count, z.array(count)], { error: 'expected a number of CPUs, or a list of them' }),
   memory: z.array(z.strictObject({ base: u64, size })).optional(),
-  program,
+  program: program.optional().describe('Absent: `dispatcher` where there are backends, else `drivers`'),
   remio_devs: z.array(remioDev).optional(),
 });
 

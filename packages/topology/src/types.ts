@@ -1,6 +1,8 @@
 import type { Arch } from '@remio/arch';
 import type { BindKey, CpuId, GuestAddress, IrqId, VmId } from '@remio/base';
 import type { BoardProfile } from '@remio/board';
+import type { DeviceChoice } from './devices/index.js';
+import type { DriverChoice } from './drivers/index.js';
 
 /** A shared memory of the platform; the position in the list is Bao's `shmem_id`. */
 export interface SharedMemory {
@@ -24,6 +26,11 @@ export interface ModuleRef {
   readonly options: unknown;
 }
 
+/** A device model: one that comes with Remio, or a user's. */
+export type DeviceRef =
+  | { readonly kind: 'builtin'; readonly choice: DeviceChoice }
+  | { readonly kind: 'module'; readonly name: string; readonly options: unknown };
+
 /** One entry of a VM's `remio_devs`; the position is the hypercalls' dm_id. */
 export interface RemioDev {
   readonly dm: number;
@@ -38,8 +45,10 @@ export interface RemioDev {
   readonly shmem: { readonly id: number; readonly base: GuestAddress; readonly size: number };
   /** Nanoseconds; frontend only. */
   readonly deadline?: number;
-  /** Backend: the device model. Frontend: absent (the VM's program drives it) . */
-  readonly device?: ModuleRef;
+  /** Backend: the device model. */
+  readonly device?: DeviceRef;
+  /** Frontend: what drives it under the program `drivers`; other programs drive their devices themselves. */
+  readonly driver?: DriverChoice;
 }
 
 export interface Vm {

@@ -1,4 +1,5 @@
-export * from './block-device.js';
-export * from './block-storage.js';
+export * from './block/device.js';
+export * from './block/storage.js';
 export * from './device.js';
 export * from './mmio-registers.js';
+export * from './queue-server.js';

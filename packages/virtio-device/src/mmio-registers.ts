@@ -17,7 +17,7 @@ import {
   VIRTIO_F_ACCESS_PLATFORM,
   VIRTIO_F_VERSION_1,
 } from '@remio/virtio-spec';
-import { type DeviceQueue, type QueueConfig, type QueueError, SplitDeviceQueue } from '@remio/virtqueue';
+import { activateDeviceQueue, type DeviceQueue, type QueueConfig, type QueueError } from '@remio/virtqueue';
 import type { VirtioDevice } from './device.js';
 
 /** VendorID: "remi", little-endian. */
@@ -269,7 +269,7 @@ export class MmioRegisters {
       if (!queue.ready) return undefined;
       const activated =
         queue.size <= this.device.queueSizeMax
-          ? SplitDeviceQueue.activate(this.#memory, configOf(queue), this.#driverFeatures)
+          ? activateDeviceQueue(this.#memory, configOf(queue), this.#driverFeatures)
           : { ok: false as const, error: sizeError(queue.size, this.device.queueSizeMax) };
       if (activated.ok) return activated.value;
       this.#broken(index, activated.error);

@@ -1,4 +1,4 @@
-import { assert, err, type IrqId, ok, type Result } from '@remio/base';
+import { assert, err, ok, type Result } from '@remio/base';
 import type { GuestCpu, GuestDeviceEnd } from '@remio/guest';
 import {
   BLK_CONFIG_CAPACITY,
@@ -8,9 +8,7 @@ import {
   DEVICE_ID_BLOCK,
   featureSet,
   hasFeature,
-  INTERRUPT_CONFIG_CHANGE,
   SECTOR_SIZE,
-  STATUS_DEVICE_NEEDS_RESET,
   VIRTIO_BLK_F_FLUSH,
   VIRTIO_BLK_F_MQ,
   VIRTIO_BLK_F_RO,
@@ -22,10 +20,11 @@ import {
   VIRTIO_BLK_T_OUT,
   VIRTIO_F_EVENT_IDX,
 } from '@remio/virtio-spec';
-import { type GuestBuffer, layoutSplitQueue, SplitDriverQueue } from '@remio/virtqueue';
+import type { DriverQueue, GuestBuffer } from '@remio/virtqueue';
+import { DeviceBringUp } from './bring-up.js';
 import { type DriverError, driverError } from './driver-error.js';
-import { MmioTransport } from './mmio-transport.js';
-import { SharedAllocator } from './shared-allocator.js';
+import type { MmioTransport } from './mmio-transport.js';
+import type { SharedAllocator } from './shared-allocator.js';
 
 /** A request to the disk. `data` lies in the memory shared with the backend. */
 export type BlkRequest =
@@ -67,7 +66,7 @@ interface Slot {
 }
 
 interface Queue {
-  readonly ring: SplitDriverQueue<Slot>;
+  readonly ring: DriverQueue<Slot>;
   /** Every slot, in flight or not. */
   readonly all: readonly Slot[];
   /** Those that are free. */
@@ -90,24 +89,15 @@ export class VirtioBlkDriver {
   readonly counters: BlkCounters = { requests: 0, notifications: 0, interrupts: 0, errors: 0 };
   readonly transport: MmioTransport;
   readonly #queues: readonly Queue[];
-  readonly #irq: IrqId;
   #broken: DriverError | undefined;
 
-  private constructor(
-    transport: MmioTransport,
-    allocator: SharedAllocator,
-    features: bigint,
-    capacity: bigint,
-    queues: readonly Queue[],
-    irq: IrqId,
-  ) {
-    this.transport = transport;
-    this.allocator = allocator;
-    this.features = features;
+  private constructor(device: DeviceBringUp, capacity: bigint, queues: readonly Queue[]) {
+    this.transport = device.transport;
+    this.allocator = device.allocator;
+    this.features = device.features;
     this.capacity = capacity;
-    this.readOnly = hasFeature(features, VIRTIO_BLK_F_RO);
+    this.readOnly = hasFeature(device.features, VIRTIO_BLK_F_RO);
     this.#queues = queues;
-    this.#irq = irq;
   }
 
   /** Brings a device up by the sequence of 3.1.1, on the vCPU that will take its interrupts. */
@@ -116,16 +106,13 @@ export class VirtioBlkDriver {
     end: GuestDeviceEnd,
     options: BlkDriverOptions = {},
   ): Promise<Result<VirtioBlkDriver, DriverError>> {
-    const transport = new MmioTransport(end.window.base);
-    const allocator = new SharedAllocator(end.shmem);
-    const found = await transport.probe(cpu, DEVICE_ID_BLOCK);
-    if (!found.ok) return found;
     const wanted =
       featureSet(VIRTIO_BLK_F_RO, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_MQ) |
       (options.eventIdx === false ? 0n : featureSet(VIRTIO_F_EVENT_IDX));
-    const negotiated = await transport.negotiate(cpu, wanted);
-    if (!negotiated.ok) return negotiated;
-    const features = negotiated.value;
+    const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_BLOCK, wanted);
+    if (!found.ok) return found;
+    const device = found.value;
+    const { features, transport } = device;
     const config = await transport.readConfig(cpu, async () => ({
       capacity: await transport.config64(cpu, BLK_CONFIG_CAPACITY),
       queues: hasFeature(features, VIRTIO_BLK_F_MQ) ? await transport.config16(cpu, BLK_CONFIG_NUM_QUEUES) : 1,
@@ -134,17 +121,16 @@ export class VirtioBlkDriver {
     const count = Math.max(1, Math.min(options.cpus ?? 1, config.value.queues));
     const queues: Queue[] = [];
     for (let index = 0; index < count; index += 1) {
-      const queue = await setUpQueue(cpu, transport, allocator, index, features, options.queueSize ?? 128);
-      if (!queue.ok) {
-        await transport.fail(cpu);
-        return queue;
-      }
+      const queue = await setUpQueue(cpu, device, index, options.queueSize ?? 128);
+      if (!queue.ok) return queue;
       queues.push(queue.value);
     }
-    const driver = new VirtioBlkDriver(transport, allocator, features, config.value.capacity, queues, end.interrupt);
-    cpu.onInterrupt(end.interrupt, () => driver.#interrupt(cpu));
-    await cpu.enableInterrupt(end.interrupt);
-    const live = await transport.driverOk(cpu);
+    const driver = new VirtioBlkDriver(device, config.value.capacity, queues);
+    const live = await device.goLive(cpu, {
+      used: () => driver.#used(cpu),
+      configChanged: () => {},
+      needsReset: (error) => driver.#fail(error),
+    });
     return live.ok ? ok(driver) : live;
   }
 
@@ -228,15 +214,8 @@ export class VirtioBlkDriver {
     return true;
   }
 
-  async #interrupt(cpu: GuestCpu): Promise<void> {
+  #used(cpu: GuestCpu): void {
     this.counters.interrupts += 1;
-    const reasons = await this.transport.interruptReasons(cpu);
-    if ((reasons & INTERRUPT_CONFIG_CHANGE) !== 0) {
-      const status = await this.transport.status(cpu);
-      if ((status & STATUS_DEVICE_NEEDS_RESET) !== 0) {
-        this.#fail(driverError('needs-reset', '2.1.2', 'the device set DEVICE_NEEDS_RESET'));
-      }
-    }
     for (const queue of this.#queues) {
       const woke = this.#reap(queue);
       if (woke && queue.owner !== undefined && queue.owner !== cpu) queue.owner.sendIpi(queue.owner.index);
@@ -283,11 +262,6 @@ export class VirtioBlkDriver {
       queue.owner?.sendIpi(queue.owner.index);
     }
   }
-
-  /** The interrupt that the driver handles. */
-  get irq(): IrqId {
-    return this.#irq;
-  }
 }
 
 const OUTCOME: Readonly<Record<number, BlkOutcome>> = {
@@ -299,34 +273,25 @@ const OUTCOME: Readonly<Record<number, BlkOutcome>> = {
 /** Bytes of a disk. */
 export const diskBytes = (capacity: bigint): number => Number(capacity) * SECTOR_SIZE;
 
+/** Descriptors of the smallest request: header, data, status. */
+const REQUEST_DESCRIPTORS = 3;
+
 async function setUpQueue(
   cpu: GuestCpu,
-  transport: MmioTransport,
-  allocator: SharedAllocator,
+  device: DeviceBringUp,
   index: number,
-  features: bigint,
   wanted: number,
 ): Promise<Result<Queue, DriverError>> {
-  const max = await transport.queueSizeMax(cpu, index);
-  // The largest power of two that both sides can have: a device may say anything (V13).
-  const size = 2 ** Math.floor(Math.log2(Math.min(max, wanted)));
-  if (max < 4 || !Number.isInteger(size)) {
-    return err(
-      driverError('queue', '4.2.3.2', `queue ${index} has QueueSizeMax ${max}; a request needs 3 descriptors`),
-    );
+  const set = await device.setUpQueue<Slot>(cpu, index, wanted, REQUEST_DESCRIPTORS);
+  if (!set.ok) return set;
+  const ring = set.value;
+  const area = device.allocator.allocate(ring.size * (BLK_HEADER_SIZE + 16));
+  if (area === undefined) {
+    return err(driverError('memory', '2.7', `the shared memory has no room for the requests of queue ${index}`));
   }
-  const area = allocator.allocate(layoutSplitQueue(0n, size).bytes, 4096);
-  const slotArea = allocator.allocate(size * (BLK_HEADER_SIZE + 16));
-  if (area === undefined || slotArea === undefined) {
-    return err(driverError('memory', '2.7', `the shared memory has no room for queue ${index}`));
-  }
-  const { config } = layoutSplitQueue(area, size);
-  const ring = SplitDriverQueue.create<Slot>(allocator.memory, config, features);
-  if (!ring.ok) return err(driverError('queue', ring.error.clause, ring.error.detail));
-  const slots = Array.from({ length: size }, (_, n): Slot => {
-    const header = slotArea + BigInt(n * (BLK_HEADER_SIZE + 16));
+  const slots = Array.from({ length: ring.size }, (_, n): Slot => {
+    const header = area + BigInt(n * (BLK_HEADER_SIZE + 16));
     return { header, status: header + BigInt(BLK_HEADER_SIZE), ticket: undefined };
   });
-  const set = await transport.setQueue(cpu, index, config);
-  return set.ok ? ok({ ring: ring.value, all: slots, slots: [...slots], owner: undefined }) : set;
+  return ok({ ring, all: slots, slots: [...slots], owner: undefined });
 }

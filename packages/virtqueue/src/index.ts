@@ -1,3 +1,4 @@
+export * from './activate.js';
 export * from './decode-queue.js';
 export * from './split-device-queue.js';
 export * from './split-driver-queue.js';

@@ -185,7 +185,7 @@ export class VmHost {
         interrupt: end.interrupt,
         shmem: new LocalMemory(end.shmem.base, sized(shared, end.shmem.size)),
         shmemId: end.shmem.id,
-        options: end.device,
+        options: end.device ?? end.driver,
       };
     });
     const memories: readonly GuestMemory[] = [

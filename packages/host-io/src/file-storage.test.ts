@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { FileStorage } from './file-storage/index.js';
+import { FileStorage } from './file-storage.js';
 
 let folder = '';
 beforeEach(() => {

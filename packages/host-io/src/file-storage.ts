@@ -1,7 +1,7 @@
 import { close, constants, fdatasync, fstatSync, openSync, readv, writev } from 'node:fs';
 import { err, ok, type Result } from '@remio/base';
+import type { BlockStorage } from '@remio/virtio-device';
 import { SECTOR_SIZE } from '@remio/virtio-spec';
-import type { BlockStorage } from '../block-storage.js';
 
 /** A disk image in a file, raw. Buffers are handed to the system as they are: no copy in between. */
 export class FileStorage implements BlockStorage {

@@ -1,0 +1,26 @@
+import type { GuestDeviceEnd } from '@remio/guest';
+import type { DeviceChoice, DeviceRef } from '@remio/topology';
+import type { DeviceFactory, VirtioDevice } from '@remio/virtio-device';
+import { blockDevice } from './block.js';
+
+/**
+ * Makes the device model of a backend's end.
+ * @throws Error that says what is wrong with the device's options
+ */
+export async function makeDevice(end: GuestDeviceEnd): Promise<VirtioDevice> {
+  // The runtime hands over the topology's own record, which was checked when the topology was read.
+  const reference = end.options as DeviceRef | undefined;
+  if (reference === undefined) throw new Error(`device ${end.name} has no device model`);
+  if (reference.kind === 'builtin') return builtin(end.name, reference.choice);
+  const module = (await import(reference.name)) as { default?: DeviceFactory };
+  if (typeof module.default !== 'function')
+    throw new Error(`${reference.name} has no default export that makes a device`);
+  return module.default(reference.options);
+}
+
+function builtin(name: string, choice: DeviceChoice): VirtioDevice {
+  switch (choice.type) {
+    case 'block':
+      return blockDevice(name, choice.options);
+  }
+}

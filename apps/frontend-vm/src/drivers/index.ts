@@ -1,0 +1,38 @@
+import type { GuestCpu, GuestDeviceEnd, GuestProgram, GuestVm } from '@remio/guest';
+import type { DriverChoice } from '@remio/topology';
+import { probe } from './probe.js';
+
+/** What drives one device, as one task of its VM's first vCPU; it has ended its work when the promise settles. */
+export type DriverProgram = (cpu: GuestCpu, end: GuestDeviceEnd, vm: GuestVm) => Promise<void>;
+
+function driverOf(choice: DriverChoice): DriverProgram {
+  switch (choice.type) {
+    case 'probe':
+      return probe;
+  }
+}
+
+/**
+ * The program of a frontend VM whose devices are driven by what the topology names for each: one task a device, all on
+ * the first vCPU, as the drivers of one kernel are. A driver that fails ends alone; the others go on.
+ */
+export const drivers = (): GuestProgram => async (cpu, vm) => {
+  const failures: string[] = [];
+  await Promise.all(
+    vm.devices.map(async (end) => {
+      // The runtime hands over the topology's own record, which was checked when the topology was read.
+      const choice = end.options as DriverChoice | undefined;
+      if (end.type !== 'frontend' || choice === undefined) return;
+      try {
+        await driverOf(choice)(cpu, end, vm);
+        vm.report({ kind: 'driver-ended', device: end.name });
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        failures.push(`${end.name}: ${reason}`);
+        vm.log(`driver of ${end.name}: ${reason}`);
+        vm.report({ kind: 'driver-failed', device: end.name, reason });
+      }
+    }),
+  );
+  if (failures.length > 0) throw new Error(failures.join('; '));
+};

@@ -1,0 +1,45 @@
+import { z } from 'zod';
+
+const SIZE = /^(\d+)(KiB|MiB|GiB)$/;
+const DURATION = /^(\d+)(ns|us|ms|s)$/;
+const UNIT: Readonly<Record<string, bigint>> = {
+  KiB: 1024n,
+  MiB: 1024n ** 2n,
+  GiB: 1024n ** 3n,
+  ns: 1n,
+  us: 1000n,
+  ms: 1_000_000n,
+  s: 1_000_000_000n,
+};
+
+/** YAML integers arrive as bigint, so that 64 bits are exact. */
+export const u64 = z
+  .bigint({ error: 'expected an integer (decimal or 0x…)' })
+  .refine((value) => value >= 0n && value < 1n << 64n, 'expected an integer from 0 to 2^64-1');
+
+const scaled = (pattern: RegExp, what: string) =>
+  z
+    .string()
+    .regex(pattern, what)
+    .transform((text) => {
+      const [, digits = '0', unit = ''] = pattern.exec(text) ?? [];
+      return BigInt(digits) * (UNIT[unit] ?? 1n);
+    });
+
+/** Bytes, as a bigint. */
+export const size = z.union([u64, scaled(SIZE, 'expected a size: bytes, or 64KiB, 16MiB, 1GiB')], {
+  error: 'expected a size: bytes, or 64KiB, 16MiB, 1GiB',
+});
+
+/** Nanoseconds, as a bigint. */
+export const duration = scaled(DURATION, 'expected a duration: 500us, 20ms, 5s').describe(
+  'A duration: 500us, 20ms, 5s',
+);
+
+/** A small integer, as a number. */
+export const count = u64.refine((value) => value < 1n << 31n, 'expected a small integer').transform(Number);
+
+export const name = z.string().regex(/^[A-Za-z][A-Za-z0-9_-]*$/, 'expected a name: letters, digits, - and _');
+
+/** `options` are the program's own; integers become numbers where they are exact. */
+export const options = z.record(z.string(), z.unknown());

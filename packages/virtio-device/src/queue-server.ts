@@ -1,0 +1,160 @@
+import { assert } from '@remio/base';
+import type { Chain, DeviceQueue } from '@remio/virtqueue';
+import type { DeviceIo } from './device.js';
+
+/**
+ * Starts serving a chain.
+ * @returns `wait` if memory that it needs is not local yet: nothing was changed, and it is begun again; `taken`
+ *   otherwise. What is taken ends with one call of {@link QueueServer.answer} (now) or, after
+ *   {@link QueueServer.started}, of {@link QueueServer.finish} (later).
+ */
+export type BeginChain = (chain: Chain) => 'taken' | 'wait';
+
+/** A chain whose answer is known and not yet in the ring. */
+interface Answer {
+  readonly head: number;
+  readonly written: number;
+  /** Writes what comes last, such as a status byte; false if its memory is not local yet. */
+  readonly seal: (() => boolean) | undefined;
+}
+
+/**
+ * Serves one queue of requests, for any device whose driver makes requests and waits for their answers: takes chains,
+ * hands them to the device, returns them. Bounded work per pass, whatever the ring says, so that no queue starves others.
+ *
+ * While requests are in flight the driver is asked not to notify: the ring is looked at whenever one ends. Each
+ * notification is a trap of the frontend and two exchanges, so this is where a busy device saves them.
+ */
+export class QueueServer {
+  readonly #io: DeviceIo;
+  readonly #index: number;
+  readonly #queue: DeviceQueue;
+  readonly #begin: BeginChain;
+  /** Taken from the ring, memory not local yet. */
+  readonly #staged: Chain[] = [];
+  readonly #answers: Answer[] = [];
+  #inFlight = 0;
+  /** A pass is scheduled. */
+  #deferred = false;
+  /** Elements were pushed since the driver was last considered for an interrupt. */
+  #dirty = false;
+
+  private constructor(io: DeviceIo, index: number, queue: DeviceQueue, begin: BeginChain) {
+    this.#io = io;
+    this.#index = index;
+    this.#queue = queue;
+    this.#begin = begin;
+  }
+
+  /** A server for a queue of the device; undefined if the driver did not make it ready. */
+  static of(io: DeviceIo, index: number, begin: BeginChain): QueueServer | undefined {
+    const queue = io.queues[index];
+    return queue === undefined ? undefined : new QueueServer(io, index, queue, begin);
+  }
+
+  /** Chains handed to the device that it has not finished. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Answers what is finished, then takes what is there. To be called on a notification, and when memory became local. */
+  pass(): void {
+    this.#serve();
+    if (!this.#dirty) return;
+    this.#dirty = false;
+    this.#io.used(this.#index);
+  }
+
+  /** A chain that was begun ends later, by {@link finish}. */
+  started(): void {
+    this.#inFlight += 1;
+  }
+
+  /** A chain that was {@link started} has ended; answers that come together raise one interrupt. */
+  finish(head: number, written: number, seal?: () => boolean): void {
+    assert(this.#inFlight > 0, 'what is finished was started');
+    this.#inFlight -= 1;
+    this.answer(head, written, seal);
+    this.#defer();
+  }
+
+  /**
+   * Returns a chain, from within `begin`.
+   * @param written bytes written to its writable buffers
+   * @param seal writes what comes last, such as a status byte; false if its memory is not local yet
+   */
+  answer(head: number, written: number, seal?: () => boolean): void {
+    this.#answers.push({ head, written, seal });
+  }
+
+  #serve(): void {
+    const queue = this.#queue;
+    if (!this.#flush()) return;
+    for (;;) {
+      const chain = this.#staged[0];
+      if (chain === undefined) break;
+      if (this.#begin(chain) === 'wait') return;
+      this.#staged.shift();
+    }
+    queue.setNotifications(false);
+    for (let taken = 0; ; taken += 1) {
+      if (taken >= queue.size) {
+        this.#defer();
+        return;
+      }
+      let next = this.#take();
+      if (next === 'taken') continue;
+      if (next === 'stop') return;
+      if (this.#inFlight > 0) break;
+      // Nothing is left to wait for: ask for notifications, then look once more (2.7.10).
+      queue.setNotifications(true);
+      next = this.#take();
+      if (next === 'stop') return;
+      if (next === 'empty') break;
+      queue.setNotifications(false);
+    }
+    this.#flush();
+  }
+
+  /** Takes one chain from the ring. `stop`: nothing can go on now. */
+  #take(): 'taken' | 'empty' | 'stop' {
+    const popped = this.#queue.pop();
+    switch (popped.kind) {
+      case 'chain':
+        if (this.#begin(popped.chain) === 'taken') return 'taken';
+        this.#staged.push(popped.chain);
+        return 'stop';
+      case 'rejected':
+        this.answer(popped.head, 0);
+        return 'taken';
+      case 'empty':
+        return 'empty';
+      case 'wait':
+        return 'stop';
+      case 'broken':
+        this.#io.broken(this.#index, popped.error);
+        return 'stop';
+    }
+  }
+
+  #defer(): void {
+    if (this.#deferred) return;
+    this.#deferred = true;
+    this.#io.defer(() => {
+      this.#deferred = false;
+      this.pass();
+    });
+  }
+
+  /** Writes answers to the ring, oldest first; false if memory is not local yet. */
+  #flush(): boolean {
+    for (;;) {
+      const next = this.#answers[0];
+      if (next === undefined) return true;
+      if (next.seal?.() === false) return false;
+      if (!this.#queue.push(next.head, next.written)) return false;
+      this.#answers.shift();
+      this.#dirty = true;
+    }
+  }
+}
