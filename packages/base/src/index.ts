@@ -1,4 +1,5 @@
 export * from './ids.js';
 export * from './prng.js';
 export * from './result.js';
+export * from './saved-state.js';
 export * from './u64.js';

@@ -36,6 +36,11 @@ export interface VirtioDevice {
   writeConfig?(offset: number, bytes: Uint8Array): void;
   /** The driver set DRIVER_OK. */
   activate(io: DeviceIo): void;
+  /**
+   * Called after {@link activate} when the queues took over a saved state: the chains that they have in flight are to be
+   * served anew. Absent: the model cannot, and a state with chains in flight is refused.
+   */
+  resume?(): void;
   /** The driver notified a queue that is ready. */
   notify(queue: number): void;
   /**

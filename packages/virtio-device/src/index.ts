@@ -3,3 +3,4 @@ export * from './block/storage.js';
 export * from './device.js';
 export * from './mmio-registers.js';
 export * from './queue-server.js';
+export type { SavedRegisters } from './saved-registers.js';

@@ -1,16 +1,14 @@
+import { assert, err, hex, type Result, restoring } from '@remio/base';
 import type { GuestMemory } from '@remio/guest-memory';
 import {
   featureSet,
-  hasFeature,
   INTERRUPT_CONFIG_CHANGE,
   INTERRUPT_USED_BUFFER,
   MMIO,
   MMIO_CONFIG,
   MMIO_MAGIC,
   MMIO_VERSION,
-  STATUS_ACKNOWLEDGE,
   STATUS_DEVICE_NEEDS_RESET,
-  STATUS_DRIVER,
   STATUS_DRIVER_OK,
   STATUS_FAILED,
   STATUS_FEATURES_OK,
@@ -19,6 +17,13 @@ import {
 } from '@remio/virtio-spec';
 import { activateDeviceQueue, type DeviceQueue, type QueueConfig, type QueueError } from '@remio/virtqueue';
 import type { VirtioDevice } from './device.js';
+import {
+  featuresAcceptable,
+  PREREQUISITES,
+  type RegisterImage,
+  readRegisters,
+  type SavedRegisters,
+} from './saved-registers.js';
 
 /** VendorID: "remi", little-endian. */
 export const VENDOR_ID = 0x696d_6572;
@@ -40,14 +45,6 @@ interface QueueRegisters {
   readonly halves: Uint32Array;
   ready: boolean;
 }
-
-/** Status bits that a driver may add, and what must be set before (3.1.1, in this order). */
-const PREREQUISITES: readonly (readonly [bit: number, needs: number])[] = [
-  [STATUS_ACKNOWLEDGE, 0],
-  [STATUS_DRIVER, STATUS_ACKNOWLEDGE],
-  [STATUS_FEATURES_OK, STATUS_ACKNOWLEDGE | STATUS_DRIVER],
-  [STATUS_DRIVER_OK, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK],
-];
 
 /** Queue addresses by the offset of their registers. */
 const ADDRESS_HALF: Readonly<Record<number, number>> = {
@@ -127,6 +124,75 @@ export class MmioRegisters {
     else if (width !== 4)
       this.#trace('4.2.2.2', `a ${8 * width}-bit write of control register 0x${offset.toString(16)}`);
     else this.#writeControl(offset, Number(value & 0xffff_ffffn));
+  }
+
+  /** The registers, and the queues that run, as plain data. What the model does outside is not part of it. */
+  save(): SavedRegisters {
+    return {
+      format: 'virtio-mmio/1',
+      deviceId: this.device.deviceId,
+      status: this.#status,
+      resetting: this.#resetting,
+      interruptStatus: this.#interruptStatus,
+      generation: this.#generation,
+      deviceFeaturesSel: this.#deviceFeaturesSel,
+      driverFeaturesSel: this.#driverFeaturesSel,
+      driverFeatures: hex(this.#driverFeatures),
+      queueSel: this.#queueSel,
+      config: [...this.device.config],
+      queues: this.#queues.map(({ size, halves, ready }, index) => ({
+        size,
+        halves: [...halves],
+        ready,
+        running: this.#running[index]?.save() ?? null,
+      })),
+    };
+  }
+
+  /**
+   * Takes over what {@link save} gave, into a device that does not run. The state is checked as hostile input would be;
+   * chains in flight are served anew, and a reset that waited for them has ended.
+   * @returns the first thing that is wrong with it: the device is then as after a reset
+   */
+  restore(state: unknown): Result<void, string> {
+    assert(!this.#active, 'a state is restored into a device that does not run');
+    const taken = restoring(state, (saved) => this.#takeOver(readRegisters(saved, this.device, this.#offered)));
+    if (!taken.ok || this.#resetting) this.#wipe();
+    if (!taken.ok) return taken;
+    if ((this.#status & STATUS_DRIVER_OK) !== 0) {
+      this.#run();
+      this.device.resume?.();
+    }
+    // Whether the driver was told is not known: a spurious interrupt is allowed, a lost one is not.
+    if (this.#interruptStatus !== 0) this.#host.interrupt();
+    return taken;
+  }
+
+  #takeOver(image: RegisterImage): void {
+    this.#driverFeatures = image.driverFeatures;
+    this.#running = image.queues.map(({ size, halves, ready, running }, index) => {
+      const queue = this.#queues[index];
+      assert(queue !== undefined, 'a device has registers for each queue');
+      queue.size = size;
+      queue.halves.set(halves);
+      queue.ready = ready;
+      if (running.isNull) return undefined;
+      const activated = this.#start(queue);
+      if (!activated.ok) return running.refuse(`null: the queue cannot run, ${activated.error.detail}`);
+      running.give((state) => activated.value.restore(state));
+      if (activated.value.inFlight > 0 && this.device.resume === undefined) {
+        running.refuse('no chains in flight: this device cannot serve them anew');
+      }
+      return activated.value;
+    });
+    this.#status = image.status;
+    this.#resetting = image.resetting;
+    this.#interruptStatus = image.interruptStatus;
+    this.#generation = image.generation;
+    this.#deviceFeaturesSel = image.deviceFeaturesSel;
+    this.#driverFeaturesSel = image.driverFeaturesSel;
+    this.#queueSel = image.queueSel;
+    this.device.config.set(image.config);
   }
 
   #readControl(offset: number): number {
@@ -238,15 +304,11 @@ export class MmioRegisters {
     if (starts) this.#activate();
   }
 
-  /** 2.2.1, 6.1: a subset of what was offered, with VERSION_1; ACCESS_PLATFORM says that the driver uses shared memory. */
   #featuresAcceptable(): boolean {
     const features = this.#driverFeatures;
-    const subset = (features & ~this.#offered) === 0n;
-    if (!subset || !hasFeature(features, VIRTIO_F_VERSION_1)) {
-      this.#trace('2.2.2', `features 0x${features.toString(16)} of 0x${this.#offered.toString(16)} are not acceptable`);
-      return false;
-    }
-    return true;
+    if (featuresAcceptable(features, this.#offered)) return true;
+    this.#trace('2.2.2', `features 0x${features.toString(16)} of 0x${this.#offered.toString(16)} are not acceptable`);
+    return false;
   }
 
   #setQueue(offset: number, value: number): void {
@@ -262,19 +324,27 @@ export class MmioRegisters {
   }
 
   #activate(): void {
-    this.#active = true;
-    const life = this.#life;
-    const alive = (): boolean => life === this.#life && !this.#resetting;
     this.#running = this.#queues.map((queue, index) => {
       if (!queue.ready) return undefined;
-      const activated =
-        queue.size <= this.device.queueSizeMax
-          ? activateDeviceQueue(this.#memory, configOf(queue), this.#driverFeatures)
-          : { ok: false as const, error: sizeError(queue.size, this.device.queueSizeMax) };
+      const activated = this.#start(queue);
       if (activated.ok) return activated.value;
       this.#broken(index, activated.error);
       return undefined;
     });
+    this.#run();
+  }
+
+  #start(queue: QueueRegisters): Result<DeviceQueue, QueueError> {
+    return queue.size <= this.device.queueSizeMax
+      ? activateDeviceQueue(this.#memory, configOf(queue), this.#driverFeatures)
+      : err(sizeError(queue.size, this.device.queueSizeMax));
+  }
+
+  /** Gives the queues that run to the device. */
+  #run(): void {
+    this.#active = true;
+    const life = this.#life;
+    const alive = (): boolean => life === this.#life && !this.#resetting;
     this.device.activate({
       memory: this.#memory,
       features: this.#driverFeatures,
@@ -320,25 +390,26 @@ export class MmioRegisters {
   #reset(): void {
     if (this.#resetting) return;
     this.#resetting = true;
-    const wipe = (): void => {
-      this.#life += 1;
-      this.#status = 0;
-      this.#resetting = false;
-      this.#active = false;
-      this.#running = [];
-      this.#interruptStatus = 0;
-      this.#deviceFeaturesSel = 0;
-      this.#driverFeaturesSel = 0;
-      this.#driverFeatures = 0n;
-      this.#queueSel = 0;
-      for (const queue of this.#queues) {
-        queue.size = 0;
-        queue.halves.fill(0);
-        queue.ready = false;
-      }
-    };
-    if (this.#active) this.device.reset(wipe);
-    else wipe();
+    if (this.#active) this.device.reset(() => this.#wipe());
+    else this.#wipe();
+  }
+
+  #wipe(): void {
+    this.#life += 1;
+    this.#status = 0;
+    this.#resetting = false;
+    this.#active = false;
+    this.#running = [];
+    this.#interruptStatus = 0;
+    this.#deviceFeaturesSel = 0;
+    this.#driverFeaturesSel = 0;
+    this.#driverFeatures = 0n;
+    this.#queueSel = 0;
+    for (const queue of this.#queues) {
+      queue.size = 0;
+      queue.halves.fill(0);
+      queue.ready = false;
+    }
   }
 
   #readConfig(offset: number, width: number): bigint {

@@ -1,5 +1,5 @@
 import { assert } from '@remio/base';
-import type { Chain, DeviceQueue } from '@remio/virtqueue';
+import type { Chain, DeviceQueue, Popped } from '@remio/virtqueue';
 import type { DeviceIo } from './device.js';
 
 /**
@@ -30,6 +30,8 @@ export class QueueServer {
   readonly #index: number;
   readonly #queue: DeviceQueue;
   readonly #begin: BeginChain;
+  /** Heads in flight in a queue that took over a saved state, to be served anew. */
+  readonly #resumed: number[] = [];
   /** Taken from the ring, memory not local yet. */
   readonly #staged: Chain[] = [];
   readonly #answers: Answer[] = [];
@@ -65,6 +67,17 @@ export class QueueServer {
     this.#io.used(this.#index);
   }
 
+  /**
+   * Serves anew what the queue has in flight, after it took over a saved state. A request of which only the answer was
+   * missing is carried out twice: to the driver it was in flight all the time, so any moment is a right one.
+   */
+  resume(): void {
+    this.#resumed.push(...this.#queue.heads());
+    // What was answered last may not have been told.
+    this.#dirty = true;
+    this.#defer();
+  }
+
   /** A chain that was begun ends later, by {@link finish}. */
   started(): void {
     this.#inFlight += 1;
@@ -89,7 +102,7 @@ export class QueueServer {
 
   #serve(): void {
     const queue = this.#queue;
-    if (!this.#flush()) return;
+    if (!this.#flush() || !this.#recall()) return;
     for (;;) {
       const chain = this.#staged[0];
       if (chain === undefined) break;
@@ -116,9 +129,23 @@ export class QueueServer {
     this.#flush();
   }
 
+  /** Takes chains that were in flight out of memory again; false if nothing can go on now. */
+  #recall(): boolean {
+    for (;;) {
+      const head = this.#resumed[0];
+      if (head === undefined) return true;
+      const recalled = this.#queue.recall(head);
+      if (recalled.kind === 'chain' || recalled.kind === 'rejected') this.#resumed.shift();
+      if (this.#accept(recalled) === 'stop') return false;
+    }
+  }
+
   /** Takes one chain from the ring. `stop`: nothing can go on now. */
   #take(): 'taken' | 'empty' | 'stop' {
-    const popped = this.#queue.pop();
+    return this.#accept(this.#queue.pop());
+  }
+
+  #accept(popped: Popped): 'taken' | 'empty' | 'stop' {
     switch (popped.kind) {
       case 'chain':
         if (this.#begin(popped.chain) === 'taken') return 'taken';

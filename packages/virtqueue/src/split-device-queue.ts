@@ -1,4 +1,4 @@
-import { assert, err, ok, type Result } from '@remio/base';
+import { assert, ok, type Result, restoring, type SavedValue } from '@remio/base';
 import type { GuestMemory } from '@remio/guest-memory';
 import {
   AVAIL_FLAGS,
@@ -33,6 +33,8 @@ export interface SavedDeviceQueue {
   readonly notifications: boolean;
   /** Heads popped and not pushed, ascending. */
   readonly inFlight: readonly number[];
+  /** Why the ring is latched as broken, if it is. */
+  readonly error: QueueError | null;
 }
 
 const WAIT = 'wait' as const;
@@ -155,43 +157,62 @@ export class SplitDeviceQueue implements DeviceQueue {
     memory.written(at, 2);
   }
 
+  heads(): readonly number[] {
+    return [...this.#busy.keys()].filter((head) => this.#busy[head] === 1);
+  }
+
+  recall(head: number): Exclude<Popped, { kind: 'empty' }> {
+    assert(this.#busy[head] === 1, `head ${head} was popped and not pushed yet`);
+    if (this.#error !== undefined) return { kind: 'broken', error: this.#error };
+    const walked = this.#walk(head);
+    return walked === WAIT ? { kind: WAIT } : walked;
+  }
+
   save(): SavedDeviceQueue {
     return {
       lastAvail: this.#lastAvail,
       usedIdx: this.#usedIdx,
       signalled: this.#signalled,
       notifications: this.#notifications,
-      inFlight: [...this.#busy.keys()].filter((head) => this.#busy[head] === 1),
+      inFlight: this.heads(),
+      error: this.#error ?? null,
     };
   }
 
-  /**
-   * Takes over a saved state; what is in flight will be pushed by whoever restores the requests.
-   * @returns why the state cannot be one of this queue
-   */
-  restore(state: SavedDeviceQueue): Result<void, string> {
-    const { lastAvail, usedIdx, signalled, inFlight } = state;
-    for (const index of [lastAvail, usedIdx, signalled]) {
-      if (!Number.isInteger(index) || index < 0 || index > 0xffff) return err(`index ${index} is not 16 bits`);
+  restore(state: unknown): Result<void, string> {
+    return restoring(state, (saved) => this.#takeOver(saved));
+  }
+
+  #takeOver(saved: SavedValue): void {
+    const index = (name: string): number => saved.field(name).integer(0, 0xffff);
+    const lastAvail = index('lastAvail');
+    const usedIdx = index('usedIdx');
+    const signalled = index('signalled');
+    const notifications = saved.field('notifications').boolean();
+    const inFlight = saved.field('inFlight');
+    const heads = new Set<number>();
+    for (const entry of inFlight.list()) {
+      const head = entry.integer(0, this.size - 1);
+      if (heads.has(head)) entry.refuse('each head once');
+      heads.add(head);
     }
-    const heads = new Set(inFlight);
-    if (
-      heads.size !== inFlight.length ||
-      inFlight.some((head) => !Number.isInteger(head) || head < 0 || head >= this.size)
-    ) {
-      return err('the heads in flight are not distinct descriptors of the ring');
-    }
-    if (distance(lastAvail, usedIdx) !== inFlight.length) {
-      return err(`${inFlight.length} chains in flight, but the indices say ${distance(lastAvail, usedIdx)}`);
-    }
+    const between = distance(lastAvail, usedIdx);
+    if (between !== heads.size) inFlight.refuse(`the ${between} chains between usedIdx and lastAvail`);
+    const error = saved.field('error');
+    this.#error = error.isNull
+      ? undefined
+      : {
+          code: error.field('code').text(),
+          clause: error.field('clause').text(),
+          detail: error.field('detail').text(),
+        };
     this.#lastAvail = lastAvail;
     this.#usedIdx = usedIdx;
     this.#signalled = signalled;
-    this.#notifications = state.notifications;
+    this.#notifications = notifications;
     this.#busy.fill(0);
     for (const head of heads) this.#busy[head] = 1;
     this.#inFlight = heads.size;
-    return ok(undefined);
   }
 
   #break(code: string, clause: string, detail: string): { readonly kind: 'broken'; readonly error: QueueError } {

@@ -211,13 +211,34 @@ describe('save and restore', () => {
     expect(copy.value.pop()).toEqual({ kind: 'empty' });
   });
 
+  it('copies a chain in flight out of memory once more, and latches a ring that was broken meanwhile', () => {
+    const queue = pair(4, 0n, true);
+    queue.driver.add([{ address: BUFFERS, length: 5 }], [{ address: BUFFERS + 64n, length: 7 }], 0);
+    queue.driver.publish();
+    const popped = pop(queue);
+    const recall = (): Popped =>
+      settle(
+        queue.far,
+        () => queue.device.recall(0),
+        (recalled) => recalled.kind === 'wait',
+      );
+    expect(recall()).toEqual(popped);
+    // The descriptor's `next` leads out of the table.
+    queue.near.writeU16(14, 9);
+    expect(recall()).toMatchObject({ kind: 'broken', error: { code: 'next' } });
+    expect(queue.device.restore(queue.device.save())).toMatchObject({ ok: true });
+    expect(queue.device.pop()).toMatchObject({ kind: 'broken', error: { code: 'next' } });
+  });
+
   it('A48: refuses indices that no queue can have', () => {
     const { device } = pair(4, 0n, false);
-    const state = { lastAvail: 9, usedIdx: 0, signalled: 0, notifications: true, inFlight: [0, 1] };
+    const state = { lastAvail: 9, usedIdx: 0, signalled: 0, notifications: true, inFlight: [0, 1], error: null };
+    expect(device.restore({ ...state, lastAvail: 2 })).toMatchObject({ ok: true });
     expect(device.restore(state)).toMatchObject({ ok: false });
     expect(device.restore({ ...state, lastAvail: 2, inFlight: [0, 4] })).toMatchObject({ ok: false });
     expect(device.restore({ ...state, lastAvail: 2, inFlight: [0, 0] })).toMatchObject({ ok: false });
     expect(device.restore({ ...state, lastAvail: 65_538 })).toMatchObject({ ok: false });
+    expect(device.restore({ ...state, lastAvail: 2, inFlight: undefined })).toMatchObject({ ok: false });
   });
 
   it('2.7.5.3: walks an indirect table when it was negotiated', () => {

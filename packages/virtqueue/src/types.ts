@@ -1,3 +1,5 @@
+import type { Result } from '@remio/base';
+
 /** A queue as the driver programmed it, before it runs (4.2.2: QueueSize, QueueDesc, QueueDriver, QueueDevice). */
 export interface QueueConfig {
   readonly size: number;
@@ -54,6 +56,20 @@ export interface DeviceQueue {
   shouldInterrupt(): boolean;
   /** Asks the driver for notifications or for none (2.7.10); after `true`, look for chains once more. */
   setNotifications(wanted: boolean): void;
+  /** Heads popped and not yet pushed, ascending. */
+  heads(): readonly number[];
+  /**
+   * Copies a chain that is in flight out of memory once more: a device that takes over a saved queue serves it anew.
+   * Changes nothing (but latches a ring that is broken meanwhile).
+   */
+  recall(head: number): Exclude<Popped, { readonly kind: 'empty' }>;
+  /** The queue's state as plain data. */
+  save(): unknown;
+  /**
+   * Takes over a saved state; what is in flight will be pushed by whoever {@link recall}s it.
+   * @returns why the state cannot be one of this queue
+   */
+  restore(state: unknown): Result<void, string>;
 }
 
 /** A buffer of a request as the driver knows it. */

@@ -93,6 +93,10 @@ export class BlockDevice implements VirtioDevice {
     };
   }
 
+  resume(): void {
+    for (const server of this.#servers) server?.resume();
+  }
+
   notify(queue: number): void {
     this.#servers[queue]?.pass();
   }
