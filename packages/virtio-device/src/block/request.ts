@@ -1,6 +1,7 @@
 import type { GuestMemory } from '@remio/guest-memory';
 import { BLK_HEADER_SIZE, BLK_STATUS_SIZE } from '@remio/virtio-spec';
 import type { Chain, Segment } from '@remio/virtqueue';
+import { slice } from '../segments.js';
 
 /** A request taken apart (5.2.6): what its header says, where its data and its status lie. */
 export interface BlockRequest {
@@ -19,25 +20,6 @@ export interface BlockRequest {
 
 /** `wait`: the header is not local yet. `malformed`: no room for a header or no status byte. */
 export type ParsedRequest = BlockRequest | 'wait' | 'malformed';
-
-/** The part of `segments` from `skip` on, `length` bytes. */
-export function slice(segments: readonly Segment[], skip: number, length: number): readonly Segment[] {
-  const part: Segment[] = [];
-  let from = skip;
-  let left = length;
-  for (const segment of segments) {
-    if (from >= segment.length) {
-      from -= segment.length;
-      continue;
-    }
-    const take = Math.min(left, segment.length - from);
-    if (take > 0) part.push({ offset: segment.offset + from, length: take });
-    left -= take;
-    from = 0;
-    if (left === 0) break;
-  }
-  return part;
-}
 
 /** Reads a request's header, once, however the driver cut its buffers (2.7.4: framing is free). */
 export function parseBlockRequest(memory: GuestMemory, chain: Chain): ParsedRequest {

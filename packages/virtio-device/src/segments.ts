@@ -1,0 +1,29 @@
+import type { GuestMemory } from '@remio/guest-memory';
+import type { Segment } from '@remio/virtqueue';
+
+/** The part of `segments` from `skip` on, `length` bytes. */
+export function slice(segments: readonly Segment[], skip: number, length: number): readonly Segment[] {
+  const part: Segment[] = [];
+  let from = skip;
+  let left = length;
+  for (const segment of segments) {
+    if (from >= segment.length) {
+      from -= segment.length;
+      continue;
+    }
+    const take = Math.min(left, segment.length - from);
+    if (take > 0) part.push({ offset: segment.offset + from, length: take });
+    left -= take;
+    from = 0;
+    if (left === 0) break;
+  }
+  return part;
+}
+
+/** Whether every part can be read, or written, now; if not, it is being fetched. */
+export const allLocal = (memory: GuestMemory, segments: readonly Segment[], intent: 'read' | 'write'): boolean => {
+  let local = true;
+  // Every part is asked for, so that all of them travel together.
+  for (const { offset, length } of segments) local = memory.need(offset, length, intent) && local;
+  return local;
+};
