@@ -1,8 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Done } from '@remio/virtio-device';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { FileStorage } from './file-storage.js';
+import { type FileHost, FileStorage } from './file-storage.js';
 
 let folder = '';
 beforeEach(() => {
@@ -36,5 +37,59 @@ it('buffers are written in order and read back; a transfer that ends early has f
   expect(await new Promise((done) => disk.read(512, [room], done))).toBe(true);
   expect(room).toEqual(data[1]);
   expect(await new Promise((done) => disk.read(512, [room, new Uint8Array(512)], done))).toBe(false);
+  await disk.close();
+});
+
+const open = (path: string, host?: FileHost): FileStorage => {
+  const opened = FileStorage.open(path, false, host);
+  if (!opened.ok) throw new Error(opened.error);
+  return opened.value;
+};
+
+const ended = (run: (done: Done) => void): Promise<boolean> => new Promise(run);
+
+it('a write of more buffers than the system takes at once is whole', async () => {
+  const path = image(4096 * 512);
+  const disk = open(path);
+  const data = Array.from({ length: 3000 }, (_, n) => new Uint8Array(512).fill(n % 251));
+  expect(await ended((done) => disk.write(512, data, done))).toBe(true);
+  expect(Buffer.compare(readFileSync(path).subarray(512, 512 + 3000 * 512), Buffer.concat(data))).toBe(0);
+  await disk.close();
+});
+
+it('zeros are written where the file system cannot make a range zero', async () => {
+  const path = image(3 << 20);
+  writeFileSync(path, new Uint8Array(3 << 20).fill(7));
+  const refuses: FileHost = {
+    canPunchHoles: () => true,
+    punchHole: (_, __, ___, done) => done(false),
+    zeroRange: (_, __, ___, done) => done(false),
+  };
+  for (const [host, unmap] of [
+    [{}, true],
+    [refuses, true],
+    [refuses, false],
+  ] as const) {
+    writeFileSync(path, new Uint8Array(3 << 20).fill(7));
+    const disk = open(path, host);
+    expect(await ended((done) => disk.writeZeroes(512, (2 << 20) + 512, unmap, done))).toBe(true);
+    const content = readFileSync(path);
+    expect([content[511], content[512], content[(2 << 20) + 1023], content[(2 << 20) + 1024]]).toEqual([7, 0, 0, 7]);
+    expect(disk.discard === undefined).toBe(host !== refuses);
+    await disk.close();
+  }
+});
+
+it('tells of an image that grew or shrank, in whole sectors', async () => {
+  const path = image(1024);
+  const disk = open(path);
+  const seen: number[] = [];
+  disk.onResize = () => seen.push(disk.capacity);
+  for (const bytes of [2048, 2048, 1000]) {
+    truncateSync(path, bytes);
+    await new Promise<void>((looked) => disk.refresh(looked));
+  }
+  expect(seen).toEqual([2048, 512]);
+  expect(statSync(path).size).toBe(1000);
   await disk.close();
 });

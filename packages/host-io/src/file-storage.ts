@@ -1,30 +1,57 @@
-import { close, constants, fdatasync, fstatSync, openSync, readv, writev } from 'node:fs';
+import { close, constants, fdatasync, fstat, fstatSync, openSync, readv, writev } from 'node:fs';
 import { err, ok, type Result } from '@remio/base';
-import type { BlockStorage } from '@remio/virtio-device';
+import type { BlockStorage, Done } from '@remio/virtio-device';
 import { SECTOR_SIZE } from '@remio/virtio-spec';
 
-/** A disk image in a file, raw. Buffers are handed to the system as they are: no copy in between. */
-export class FileStorage implements BlockStorage {
-  readonly capacity: number;
-  readonly readOnly: boolean;
-  readonly #fd: number;
+/** What a host's files can do beyond what Node offers; what is absent, it cannot. */
+export interface FileHost {
+  /** Takes the exclusive lock of a descriptor for as long as it is open; false if somebody else has it. */
+  lock?(fd: number): boolean;
+  /** Whether {@link punchHole} works on this file, which has `size` bytes. */
+  canPunchHoles?(fd: number, size: number): boolean;
+  /** Gives the room of a range back; it reads as zeros then. */
+  punchHole?(fd: number, position: number, length: number, done: Done): void;
+  /** Makes a range read as zeros and keeps room for it, without writing it; `done(false)`: not in this file system. */
+  zeroRange?(fd: number, position: number, length: number, done: Done): void;
+}
 
-  private constructor(fd: number, capacity: number, readOnly: boolean) {
+/** Most buffers of one readv or writev (IOV_MAX of Linux). */
+const BUFFERS_MAX = 1024;
+/** Zeros that are written at once where a file system cannot make a range zero by itself. */
+const ZEROS = new Uint8Array(1 << 20);
+/** Milliseconds between looks at the size of an image. */
+const RESIZE_LOOK_MS = 1000;
+
+/**
+ * A disk image in a file, raw; it may be sparse. Buffers are handed to the system as they are: no copy in between.
+ * A range that is discarded becomes a hole, where the file system has holes.
+ */
+export class FileStorage implements BlockStorage {
+  readonly readOnly: boolean;
+  onResize: () => void = () => {};
+  readonly discard?: (position: number, length: number, done: Done) => void;
+  readonly #fd: number;
+  readonly #host: FileHost;
+  readonly #watch: NodeJS.Timeout;
+  #capacity: number;
+
+  private constructor(fd: number, capacity: number, readOnly: boolean, host: FileHost) {
     this.#fd = fd;
-    this.capacity = capacity;
+    this.#capacity = capacity;
     this.readOnly = readOnly;
+    this.#host = host;
+    const { punchHole } = host;
+    if (!readOnly && punchHole !== undefined && host.canPunchHoles?.(fd, capacity) === true) {
+      this.discard = (position, length, done) => punchHole(fd, position, length, done);
+    }
+    this.#watch = setInterval(() => this.refresh(), RESIZE_LOOK_MS).unref();
   }
 
   /**
    * Opens an image.
-   * @param lock takes the exclusive lock of a descriptor for as long as it is open; false if somebody else has it
    * @returns what is wrong with it and what would be right
    */
-  static open(
-    path: string,
-    readOnly: boolean,
-    lock: (fd: number) => boolean = () => true,
-  ): Result<FileStorage, string> {
+  static open(path: string, readOnly: boolean, host: FileHost = {}): Result<FileStorage, string> {
     try {
       const fd = openSync(path, readOnly ? constants.O_RDONLY : constants.O_RDWR);
       const stat = fstatSync(fd);
@@ -32,39 +59,84 @@ export class FileStorage implements BlockStorage {
       if (stat.size === 0 || stat.size % SECTOR_SIZE !== 0) {
         return err(`image ${path} has ${stat.size} bytes; a disk is a positive multiple of ${SECTOR_SIZE}`);
       }
-      if (!readOnly && !lock(fd)) {
+      if (!readOnly && host.lock?.(fd) === false) {
         return err(`image ${path} is in use by another device; give each writable disk an image of its own`);
       }
-      return ok(new FileStorage(fd, stat.size, readOnly));
+      return ok(new FileStorage(fd, stat.size, readOnly, host));
     } catch (error) {
       return err(`image ${path} cannot be opened: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
 
-  read(position: number, buffers: readonly Uint8Array[], done: (ok: boolean) => void): void {
+  get capacity(): number {
+    return this.#capacity;
+  }
+
+  /** Looks whether the file has become longer or shorter; the disk has as many whole sectors as it. */
+  refresh(looked: () => void = () => {}): void {
+    fstat(this.#fd, (error, stat) => {
+      if (error === null) this.#resized(stat.size - (stat.size % SECTOR_SIZE));
+      looked();
+    });
+  }
+
+  read(position: number, buffers: readonly Uint8Array[], done: Done): void {
     this.#move(readv, position, buffers, done);
   }
 
-  write(position: number, buffers: readonly Uint8Array[], done: (ok: boolean) => void): void {
+  write(position: number, buffers: readonly Uint8Array[], done: Done): void {
     this.#move(writev, position, buffers, done);
   }
 
-  flush(done: (ok: boolean) => void): void {
+  flush(done: Done): void {
     fdatasync(this.#fd, (error) => done(error === null));
   }
 
+  writeZeroes(position: number, length: number, unmap: boolean, done: Done): void {
+    const write = (): void => this.#writeZeros(position, length, done);
+    const instead: Done = (ok) => (ok ? done(true) : write());
+    if (unmap && this.discard !== undefined) this.discard(position, length, instead);
+    else if (this.#host.zeroRange !== undefined) this.#host.zeroRange(this.#fd, position, length, instead);
+    else write();
+  }
+
   close(): Promise<void> {
+    clearInterval(this.#watch);
     return new Promise((resolve) => close(this.#fd, () => resolve()));
   }
 
-  /** A transfer that ends early has failed: an image does not grow, and holes in it read as zeros. */
-  #move(
-    operation: typeof readv | typeof writev,
-    position: number,
-    buffers: readonly Uint8Array[],
-    done: (ok: boolean) => void,
-  ): void {
-    const length = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
-    operation(this.#fd, buffers, position, (error, moved) => done(error === null && moved === length));
+  #resized(capacity: number): void {
+    if (capacity === this.#capacity) return;
+    this.#capacity = capacity;
+    this.onResize();
   }
+
+  /** A transfer that ends early goes on; one that gets no further has failed: an image does not grow. */
+  #move(operation: typeof readv | typeof writev, position: number, buffers: readonly Uint8Array[], done: Done): void {
+    const now = buffers.length <= BUFFERS_MAX ? buffers : buffers.slice(0, BUFFERS_MAX);
+    operation(this.#fd, now, position, (error, moved) => {
+      if (error !== null || moved === 0) return done(false);
+      const left = after(buffers, moved);
+      if (left.length === 0) done(true);
+      else this.#move(operation, position + moved, left, done);
+    });
+  }
+
+  #writeZeros(position: number, length: number, done: Done): void {
+    const part = Math.min(length, ZEROS.length);
+    this.#move(writev, position, [ZEROS.subarray(0, part)], (ok) => {
+      if (!ok || part === length) done(ok);
+      else this.#writeZeros(position + part, length - part, done);
+    });
+  }
+}
+
+/** What is left of buffers whose first `moved` bytes are done with. */
+function after(buffers: readonly Uint8Array[], moved: number): readonly Uint8Array[] {
+  let skip = moved;
+  for (const [n, buffer] of buffers.entries()) {
+    if (skip < buffer.length) return [buffer.subarray(skip), ...buffers.slice(n + 1)];
+    skip -= buffer.length;
+  }
+  return [];
 }

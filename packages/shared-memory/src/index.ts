@@ -1,2 +1,3 @@
+export * from './file-room.js';
 export * from './run-directory.js';
 export * from './shared-region.js';

@@ -1,15 +1,19 @@
-import koffi from 'koffi';
+import koffi, { type KoffiFunc } from 'koffi';
 
-/** Flags of mmap(2) and flock(2) on Linux. */
+/** Flags of mmap(2), flock(2) and fallocate(2) on Linux. */
 export const PROT_READ_WRITE = 1 | 2;
 export const MAP_SHARED = 1;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
+export const FALLOC_FL_KEEP_SIZE = 1;
+export const FALLOC_FL_PUNCH_HOLE = 2;
+export const FALLOC_FL_ZERO_RANGE = 0x10;
 
 /** What is used of the C library. Loaded on first use: the in-process engine needs none of it. */
 export interface Libc {
   mmap(address: null, length: number, protection: number, flags: number, fd: number, offset: number): unknown;
   flock(fd: number, operation: number): number;
+  fallocate: KoffiFunc<(fd: number, mode: number, offset: number, length: number) => number>;
 }
 
 let loaded: Libc | undefined;
@@ -23,6 +27,8 @@ export function libc(): Libc {
         'void *mmap(void *addr, size_t length, int prot, int flags, int fd, long offset)',
       ) as Libc['mmap'],
       flock: library.func('int flock(int fd, int operation)') as Libc['flock'],
+      // 64-bit offsets whatever the platform's off_t is.
+      fallocate: library.func('int fallocate64(int fd, int mode, int64_t offset, int64_t length)') as Libc['fallocate'],
     };
   }
   return loaded;

@@ -43,3 +43,21 @@ export const name = z.string().regex(/^[A-Za-z][A-Za-z0-9_-]*$/, 'expected a nam
 
 /** `options` are the program's own; integers become numbers where they are exact. */
 export const options = z.record(z.string(), z.unknown());
+
+/** An integer from `min` to `max`, as a number. */
+export const from = (min: number, max: number) =>
+  count.refine((value) => value >= min && value <= max, { error: `expected an integer from ${min} to ${max}` });
+
+export const atMost = (max: number) => from(0, max);
+
+/** A power of two from `min` to `max`, as a number. */
+export const powerOfTwo = (min: number, max: number) =>
+  count.refine((value) => value >= min && value <= max && Number.isInteger(Math.log2(value)), {
+    error: `expected a power of two from ${min} to ${max}`,
+  });
+
+type Present<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** The fields that are there: an option that a file does not name is absent, not undefined. */
+export const present = <T extends object>(fields: T): Present<T> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Present<T>;

@@ -32,6 +32,8 @@ export interface VirtioDevice {
   readonly queueSizeMax: number;
   /** The device configuration (4.2.2, from 0x100), little-endian. */
   readonly config: Uint8Array;
+  /** The driver accepted these features, and FEATURES_OK is set: configuration that depends on them is right from now on. */
+  negotiated?(features: bigint): void;
   /** The driver wrote a configuration field of which it may write; others never get here. */
   writeConfig?(offset: number, bytes: Uint8Array): void;
   /** The driver set DRIVER_OK. */

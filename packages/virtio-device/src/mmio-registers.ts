@@ -296,7 +296,10 @@ export class MmioRegisters {
         this.#trace('3.1.1', `status 0x${value.toString(16)} before its prerequisites`);
         continue;
       }
-      if (bit === STATUS_FEATURES_OK && !this.#featuresAcceptable()) continue;
+      if (bit === STATUS_FEATURES_OK) {
+        if (!this.#featuresAcceptable()) continue;
+        this.device.negotiated?.(this.#driverFeatures);
+      }
       accepted |= bit;
     }
     const starts = (accepted & STATUS_DRIVER_OK) !== 0 && (this.#status & STATUS_DRIVER_OK) === 0;

@@ -1,5 +1,4 @@
 export * from './block.js';
-export * from './entropy.js';
 export * from './features.js';
 export * from './mmio.js';
 export * from './split-ring.js';

@@ -1,43 +1,66 @@
 import {
-  BLK_CONFIG_BLK_SIZE,
-  BLK_CONFIG_CAPACITY,
-  BLK_CONFIG_NUM_QUEUES,
-  BLK_CONFIG_SEG_MAX,
-  BLK_CONFIG_SIZE,
+  BLK_CONFIG_WRITEBACK,
   BLK_ID_SIZE,
+  BLK_LIFETIME_SIZE,
+  BLK_RANGE_SIZE,
+  BLK_RANGE_UNMAP,
   BLK_STATUS_SIZE,
   DEVICE_ID_BLOCK,
   featureSet,
+  hasFeature,
   SECTOR_SIZE,
-  VIRTIO_BLK_F_BLK_SIZE,
+  VIRTIO_BLK_F_CONFIG_WCE,
+  VIRTIO_BLK_F_DISCARD,
   VIRTIO_BLK_F_FLUSH,
-  VIRTIO_BLK_F_MQ,
-  VIRTIO_BLK_F_RO,
-  VIRTIO_BLK_F_SEG_MAX,
+  VIRTIO_BLK_F_LIFETIME,
+  VIRTIO_BLK_F_SECURE_ERASE,
+  VIRTIO_BLK_F_WRITE_ZEROES,
   VIRTIO_BLK_S_IOERR,
   VIRTIO_BLK_S_OK,
   VIRTIO_BLK_S_UNSUPP,
+  VIRTIO_BLK_T_DISCARD,
   VIRTIO_BLK_T_FLUSH,
   VIRTIO_BLK_T_GET_ID,
+  VIRTIO_BLK_T_GET_LIFETIME,
   VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_OUT,
+  VIRTIO_BLK_T_SECURE_ERASE,
+  VIRTIO_BLK_T_WRITE_ZEROES,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_INDIRECT_DESC,
 } from '@remio/virtio-spec';
 import type { Chain, Segment } from '@remio/virtqueue';
 import type { DeviceIo, VirtioDevice } from '../device.js';
 import { QueueServer } from '../queue-server.js';
-import { type BlockRequest, parseBlockRequest } from './request.js';
-import type { BlockStorage } from './storage.js';
+import {
+  type BlockLimits,
+  type BlockOptions,
+  blockConfig,
+  blockFeatures,
+  blockLimits,
+  RANGE_SECTORS_MAX,
+  RANGES_MAX,
+  setCapacity,
+} from './config-space.js';
+import { FlushGroup } from './flush-group.js';
+import { type BlockRange, type BlockRequest, gather, parseBlockRequest, parseRanges, scatter } from './request.js';
+import type { BlockStorage, Done } from './storage.js';
 
-/** How a block device presents itself. */
-export interface BlockOptions {
-  /** Identification string, up to 20 bytes of ASCII. */
-  readonly id?: string;
-  /** Request queues, 1 to 64. */
-  readonly queues?: number;
-  /** QueueSizeMax, a power of two. */
-  readonly queueSize?: number;
+/** Where a request came from, and where its answer goes. */
+interface Context {
+  readonly io: DeviceIo;
+  readonly server: QueueServer;
+  readonly request: BlockRequest;
+}
+
+type Begun = 'taken' | 'wait';
+
+/** A command over ranges: a discard, write zeroes or secure erase. */
+interface RangeCommand {
+  readonly feature: number;
+  /** Flags that a range may have. */
+  readonly flags: number;
+  run(range: BlockRange, position: number, length: number, done: Done): void;
 }
 
 /** A block device (5.2) on a {@link BlockStorage}. Data goes straight between the storage and guest memory. */
@@ -48,8 +71,14 @@ export class BlockDevice implements VirtioDevice {
   readonly queueSizeMax: number;
   readonly config: Uint8Array;
   readonly #storage: BlockStorage;
+  readonly #flushes: FlushGroup;
+  readonly #options: BlockOptions;
+  readonly #limits: BlockLimits;
   readonly #id: Uint8Array;
+  readonly #rangeCommands: ReadonlyMap<number, RangeCommand>;
   #io: DeviceIo | undefined;
+  /** Features that the driver accepted. */
+  #negotiated = 0n;
   #servers: readonly (QueueServer | undefined)[] = [];
   /** Requests that the storage has, of this life and of former ones. */
   #inFlight = 0;
@@ -57,31 +86,43 @@ export class BlockDevice implements VirtioDevice {
 
   constructor(storage: BlockStorage, options: BlockOptions = {}) {
     this.#storage = storage;
-    this.queueCount = options.queues ?? 1;
-    this.queueSizeMax = options.queueSize ?? 256;
-    this.features =
-      featureSet(
-        VIRTIO_BLK_F_SEG_MAX,
-        VIRTIO_BLK_F_BLK_SIZE,
-        VIRTIO_BLK_F_FLUSH,
-        VIRTIO_F_INDIRECT_DESC,
-        VIRTIO_F_EVENT_IDX,
-      ) |
-      (this.queueCount > 1 ? featureSet(VIRTIO_BLK_F_MQ) : 0n) |
-      (storage.readOnly ? featureSet(VIRTIO_BLK_F_RO) : 0n);
-    this.config = new Uint8Array(BLK_CONFIG_SIZE);
-    const view = new DataView(this.config.buffer);
-    view.setBigUint64(BLK_CONFIG_CAPACITY, BigInt(Math.floor(storage.capacity / SECTOR_SIZE)), true);
-    // A chain holds the header and the status besides its data segments.
-    view.setUint32(BLK_CONFIG_SEG_MAX, Math.max(1, this.queueSizeMax - 2), true);
-    view.setUint32(BLK_CONFIG_BLK_SIZE, SECTOR_SIZE, true);
-    view.setUint16(BLK_CONFIG_NUM_QUEUES, this.queueCount, true);
+    this.#flushes = new FlushGroup(storage);
+    this.#options = options;
+    this.#limits = blockLimits(options);
+    this.queueCount = this.#limits.queues;
+    this.queueSizeMax = this.#limits.queueSize;
+    this.features = blockFeatures(storage, options) | featureSet(VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX);
+    this.config = blockConfig(storage, options);
+    this.#setWriteback(0n);
     this.#id = new Uint8Array(BLK_ID_SIZE);
     this.#id.set(new TextEncoder().encode(options.id ?? 'remio').subarray(0, BLK_ID_SIZE));
+    this.#rangeCommands = this.#commands();
+    storage.onResize = () => {
+      setCapacity(this.config, storage);
+      this.#io?.configChanged();
+    };
+  }
+
+  negotiated(features: bigint): void {
+    this.#negotiated = features;
+    this.#setWriteback(features);
+  }
+
+  /** 4.2.2.2: fields of one byte are written with 8 bits. Only `writeback` can be written, and is 0 or 1 (5.2.6.1). */
+  writeConfig(offset: number, bytes: Uint8Array): void {
+    const [value] = bytes;
+    const known = offset === BLK_CONFIG_WRITEBACK && bytes.length === 1 && (value === 0 || value === 1);
+    if (!known || !hasFeature(this.#negotiated, VIRTIO_BLK_F_CONFIG_WCE)) return;
+    this.config[BLK_CONFIG_WRITEBACK] = value;
   }
 
   activate(io: DeviceIo): void {
     this.#io = io;
+    this.#negotiated = io.features;
+    // A restored state brings its own configuration; all of it but the cache mode is the storage's and the options'.
+    const writeback = this.config[BLK_CONFIG_WRITEBACK] ?? 0;
+    this.config.set(blockConfig(this.#storage, this.#options));
+    this.config[BLK_CONFIG_WRITEBACK] = writeback;
     this.#servers = io.queues.map((_, index) => {
       const server: QueueServer | undefined = QueueServer.of(io, index, (chain) =>
         server === undefined ? 'wait' : this.#begin(io, server, chain),
@@ -106,6 +147,7 @@ export class BlockDevice implements VirtioDevice {
     this.#io = undefined;
     this.#servers = [];
     if (io !== undefined) io.memory.onLocal = () => {};
+    this.negotiated(0n);
     if (this.#inFlight === 0) done();
     else this.#resetDone = done;
   }
@@ -114,57 +156,55 @@ export class BlockDevice implements VirtioDevice {
     return this.#storage.close();
   }
 
-  #begin(io: DeviceIo, server: QueueServer, chain: Chain): 'taken' | 'wait' {
+  #begin(io: DeviceIo, server: QueueServer, chain: Chain): Begun {
     const request = parseBlockRequest(io.memory, chain);
     if (request === 'wait') return 'wait';
     if (request === 'malformed') {
       server.answer(chain.head, 0);
       return 'taken';
     }
+    const context: Context = { io, server, request };
     switch (request.type) {
       case VIRTIO_BLK_T_IN:
-        return this.#transfer(io, server, request, request.destination, request.destinationLength, 'write');
+        return this.#transfer(context, request.destination, request.destinationLength, 'write');
       case VIRTIO_BLK_T_OUT:
-        return this.#transfer(io, server, request, request.source, request.sourceLength, 'read');
+        return this.#transfer(context, request.source, request.sourceLength, 'read');
       case VIRTIO_BLK_T_FLUSH:
-        this.#start(io, server, request, 0, (done) => this.#storage.flush(done));
+        this.#start(context, 0, (done) => this.#flushes.flush(done));
         return 'taken';
       case VIRTIO_BLK_T_GET_ID:
-        return this.#getId(io, server, request);
-      default:
-        answer(io, server, request, VIRTIO_BLK_S_UNSUPP, 0);
-        return 'taken';
+        return this.#give(context, this.#id);
+      case VIRTIO_BLK_T_GET_LIFETIME:
+        return hasFeature(this.#negotiated, VIRTIO_BLK_F_LIFETIME)
+          ? this.#give(context, lifetimeBytes(this.#options))
+          : refuse(context, VIRTIO_BLK_S_UNSUPP);
+      default: {
+        const command = this.#rangeCommands.get(request.type);
+        return command === undefined || !hasFeature(this.#negotiated, command.feature)
+          ? refuse(context, VIRTIO_BLK_S_UNSUPP)
+          : this.#ranges(context, command);
+      }
     }
   }
 
   /** Moves data between the storage and guest memory; `intent` is what the device does to guest memory. */
-  #transfer(
-    io: DeviceIo,
-    server: QueueServer,
-    request: BlockRequest,
-    segments: readonly Segment[],
-    length: number,
-    intent: 'read' | 'write',
-  ): 'taken' | 'wait' {
-    const end = request.sector * BigInt(SECTOR_SIZE) + BigInt(length);
+  #transfer(context: Context, segments: readonly Segment[], length: number, intent: 'read' | 'write'): Begun {
+    const { io, request } = context;
+    const { sizeMax, segMax } = this.#limits;
     const refused =
       length % SECTOR_SIZE !== 0 ||
-      end > BigInt(this.#storage.capacity) ||
+      !this.#inside(request.sector, length) ||
+      segments.length > segMax ||
+      segments.some((segment) => segment.length > sizeMax) ||
       (intent === 'read' && this.#storage.readOnly);
-    if (refused) {
-      answer(io, server, request, VIRTIO_BLK_S_IOERR, 0);
-      return 'taken';
-    }
-    if (length === 0) {
-      answer(io, server, request, VIRTIO_BLK_S_OK, 0);
-      return 'taken';
-    }
+    if (refused) return refuse(context, VIRTIO_BLK_S_IOERR);
+    if (length === 0) return succeed(context, 0);
     const { memory } = io;
     if (!segments.every((segment) => memory.need(segment.offset, segment.length, intent))) return 'wait';
     const buffers = segments.map((segment) => memory.bytes(segment.offset, segment.length));
     for (const { offset, length: bytes } of segments) memory.hold(offset, bytes);
     const position = Number(request.sector) * SECTOR_SIZE;
-    this.#start(io, server, request, intent === 'write' ? length : 0, (done) => {
+    this.#start(context, intent === 'write' ? length : 0, (done) => {
       const ended = (ok: boolean): void => {
         for (const { offset, length: bytes } of segments) {
           if (intent === 'write') memory.written(offset, bytes);
@@ -173,32 +213,54 @@ export class BlockDevice implements VirtioDevice {
         done(ok);
       };
       if (intent === 'write') this.#storage.read(position, buffers, ended);
-      else this.#storage.write(position, buffers, ended);
+      else this.#storage.write(position, buffers, this.#stable(ended));
     });
     return 'taken';
   }
 
-  #getId(io: DeviceIo, server: QueueServer, request: BlockRequest): 'taken' | 'wait' {
-    const [room] = request.destination;
-    if (room === undefined || room.length < BLK_ID_SIZE) {
-      answer(io, server, request, VIRTIO_BLK_S_IOERR, 0);
-      return 'taken';
+  /** Discard, write zeroes, secure erase: every range is looked at before the first one is touched. */
+  #ranges(context: Context, command: RangeCommand): Begun {
+    const { io, request } = context;
+    const { source, sourceLength } = request;
+    if (sourceLength === 0 || sourceLength % BLK_RANGE_SIZE !== 0 || sourceLength > RANGES_MAX * BLK_RANGE_SIZE) {
+      return refuse(context, VIRTIO_BLK_S_IOERR);
     }
-    if (!io.memory.need(room.offset, BLK_ID_SIZE, 'write')) return 'wait';
-    io.memory.bytes(room.offset, BLK_ID_SIZE).set(this.#id);
-    io.memory.written(room.offset, BLK_ID_SIZE);
-    answer(io, server, request, VIRTIO_BLK_S_OK, BLK_ID_SIZE);
+    const data = gather(io.memory, source, sourceLength);
+    if (data === undefined) return 'wait';
+    const ranges = parseRanges(data);
+    // 5.2.6.2: an unknown flag, or unmap in a discard, is what the device does not support.
+    if (ranges.some((range) => (range.flags & ~command.flags) !== 0)) return refuse(context, VIRTIO_BLK_S_UNSUPP);
+    const sane = ranges.every(
+      ({ sector, sectors }) => sectors <= RANGE_SECTORS_MAX && this.#inside(sector, sectors * SECTOR_SIZE),
+    );
+    if (!sane) return refuse(context, VIRTIO_BLK_S_IOERR);
+    const work = ranges.filter(({ sectors }) => sectors > 0);
+    if (work.length === 0) return succeed(context, 0);
+    this.#start(context, 0, (done) => {
+      const stable = this.#stable(done);
+      let left = work.length;
+      let good = true;
+      for (const range of work) {
+        command.run(range, Number(range.sector) * SECTOR_SIZE, range.sectors * SECTOR_SIZE, (ok) => {
+          good &&= ok;
+          left -= 1;
+          if (left === 0) stable(good);
+        });
+      }
+    });
     return 'taken';
   }
 
+  /** Answers with bytes that the device knows. */
+  #give(context: Context, bytes: Uint8Array): Begun {
+    const { io, request } = context;
+    if (request.destinationLength < bytes.length) return refuse(context, VIRTIO_BLK_S_IOERR);
+    if (!scatter(io.memory, request.destination, bytes)) return 'wait';
+    return succeed(context, bytes.length);
+  }
+
   /** Hands a request to the storage. A device that is reset meanwhile waits for the end, and says nothing of it. */
-  #start(
-    io: DeviceIo,
-    server: QueueServer,
-    request: BlockRequest,
-    data: number,
-    run: (done: (ok: boolean) => void) => void,
-  ): void {
+  #start({ io, server, request }: Context, data: number, run: (done: Done) => void): void {
     this.#inFlight += 1;
     server.started();
     run((ok) => {
@@ -213,6 +275,56 @@ export class BlockDevice implements VirtioDevice {
       }
     });
   }
+
+  /** 5.2.6.2: whether a write is durable before it is answered. What counts is the mode when it ends. */
+  #stable(done: Done): Done {
+    if (this.config[BLK_CONFIG_WRITEBACK] === 1) return done;
+    return (ok) => (ok ? this.#flushes.flush(done) : done(false));
+  }
+
+  #inside(sector: bigint, length: number): boolean {
+    return sector * BigInt(SECTOR_SIZE) + BigInt(length) <= BigInt(this.#storage.capacity);
+  }
+
+  /** The cache mode for a driver with these features (5.2.5.2, 5.2.6.2): one that cannot flush gets durable writes. */
+  #setWriteback(features: bigint): void {
+    const chosen = hasFeature(features, VIRTIO_BLK_F_FLUSH) && this.#options.writeback !== false;
+    this.config[BLK_CONFIG_WRITEBACK] = chosen ? 1 : 0;
+  }
+
+  #commands(): ReadonlyMap<number, RangeCommand> {
+    const storage = this.#storage;
+    const zero = (position: number, length: number, unmap: boolean, done: Done): void =>
+      storage.writeZeroes === undefined ? done(false) : storage.writeZeroes(position, length, unmap, done);
+    return new Map<number, RangeCommand>([
+      [
+        VIRTIO_BLK_T_DISCARD,
+        {
+          feature: VIRTIO_BLK_F_DISCARD,
+          flags: 0,
+          run: (_, position, length, done) =>
+            storage.discard === undefined ? done(false) : storage.discard(position, length, done),
+        },
+      ],
+      [
+        VIRTIO_BLK_T_WRITE_ZEROES,
+        {
+          feature: VIRTIO_BLK_F_WRITE_ZEROES,
+          flags: BLK_RANGE_UNMAP,
+          run: ({ flags }, position, length, done) => zero(position, length, (flags & BLK_RANGE_UNMAP) !== 0, done),
+        },
+      ],
+      [
+        VIRTIO_BLK_T_SECURE_ERASE,
+        {
+          feature: VIRTIO_BLK_F_SECURE_ERASE,
+          flags: 0,
+          run: (_, position, length, done) =>
+            zero(position, length, false, (ok) => (ok ? this.#flushes.flush(done) : done(false))),
+        },
+      ],
+    ]);
+  }
 }
 
 /** Writes the status byte, the last thing that a request gets. */
@@ -225,5 +337,20 @@ const seal =
     return true;
   };
 
-const answer = (io: DeviceIo, server: QueueServer, request: BlockRequest, code: number, data: number): void =>
+function answer({ io, server, request }: Context, code: number, data: number): 'taken' {
   server.answer(request.head, data + BLK_STATUS_SIZE, seal(io, request, code));
+  return 'taken';
+}
+
+const refuse = (context: Context, code: number): 'taken' => answer(context, code, 0);
+const succeed = (context: Context, data: number): 'taken' => answer(context, VIRTIO_BLK_S_OK, data);
+
+/** The data of GET_LIFETIME (5.2.6). */
+function lifetimeBytes({ lifetime }: BlockOptions): Uint8Array {
+  const bytes = new Uint8Array(BLK_LIFETIME_SIZE);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, lifetime?.preEolInfo ?? 0, true);
+  view.setUint16(2, lifetime?.typA ?? 0, true);
+  view.setUint16(4, lifetime?.typB ?? 0, true);
+  return bytes;
+}

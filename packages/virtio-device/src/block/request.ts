@@ -1,7 +1,6 @@
 import type { GuestMemory } from '@remio/guest-memory';
-import { BLK_HEADER_SIZE, BLK_STATUS_SIZE } from '@remio/virtio-spec';
+import { BLK_HEADER_SIZE, BLK_RANGE_SIZE, BLK_STATUS_SIZE } from '@remio/virtio-spec';
 import type { Chain, Segment } from '@remio/virtqueue';
-import { slice } from '../segments.js';
 
 /** A request taken apart (5.2.6): what its header says, where its data and its status lie. */
 export interface BlockRequest {
@@ -21,30 +20,84 @@ export interface BlockRequest {
 /** `wait`: the header is not local yet. `malformed`: no room for a header or no status byte. */
 export type ParsedRequest = BlockRequest | 'wait' | 'malformed';
 
+/** The part of `segments` from `skip` on, `length` bytes. */
+export function slice(segments: readonly Segment[], skip: number, length: number): readonly Segment[] {
+  const part: Segment[] = [];
+  let from = skip;
+  let left = length;
+  for (const segment of segments) {
+    if (from >= segment.length) {
+      from -= segment.length;
+      continue;
+    }
+    const take = Math.min(left, segment.length - from);
+    if (take > 0) part.push({ offset: segment.offset + from, length: take });
+    left -= take;
+    from = 0;
+    if (left === 0) break;
+  }
+  return part;
+}
+
+/** Copies `length` bytes out of guest memory, once, however the driver cut them; undefined: not local yet. */
+export function gather(memory: GuestMemory, segments: readonly Segment[], length: number): DataView | undefined {
+  const parts = slice(segments, 0, length);
+  if (!parts.every((part) => memory.need(part.offset, part.length, 'read'))) return undefined;
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(memory.bytes(part.offset, part.length), at);
+    at += part.length;
+  }
+  return new DataView(bytes.buffer);
+}
+
+/** Copies bytes into guest memory, however the driver cut the room; false: not local yet. */
+export function scatter(memory: GuestMemory, segments: readonly Segment[], bytes: Uint8Array): boolean {
+  const parts = slice(segments, 0, bytes.length);
+  if (!parts.every((part) => memory.need(part.offset, part.length, 'write'))) return false;
+  let at = 0;
+  for (const part of parts) {
+    memory.bytes(part.offset, part.length).set(bytes.subarray(at, at + part.length));
+    memory.written(part.offset, part.length);
+    at += part.length;
+  }
+  return true;
+}
+
 /** Reads a request's header, once, however the driver cut its buffers (2.7.4: framing is free). */
 export function parseBlockRequest(memory: GuestMemory, chain: Chain): ParsedRequest {
   if (chain.readableLength < BLK_HEADER_SIZE || chain.writableLength < BLK_STATUS_SIZE) return 'malformed';
-  const header = new Uint8Array(BLK_HEADER_SIZE);
-  const parts = slice(chain.readable, 0, BLK_HEADER_SIZE);
-  if (!parts.every(({ offset, length }) => memory.need(offset, length, 'read'))) return 'wait';
-  let at = 0;
-  for (const { offset, length } of parts) {
-    header.set(memory.bytes(offset, length), at);
-    at += length;
-  }
-  const view = new DataView(header.buffer);
-  const [status] = slice(chain.writable, chain.writableLength - BLK_STATUS_SIZE, BLK_STATUS_SIZE);
-  if (status === undefined) return 'malformed';
+  const header = gather(memory, chain.readable, BLK_HEADER_SIZE);
+  if (header === undefined) return 'wait';
   const sourceLength = chain.readableLength - BLK_HEADER_SIZE;
   const destinationLength = chain.writableLength - BLK_STATUS_SIZE;
+  const [status] = slice(chain.writable, destinationLength, BLK_STATUS_SIZE);
+  if (status === undefined) return 'malformed';
   return {
     head: chain.head,
-    type: view.getUint32(0, true),
-    sector: view.getBigUint64(8, true),
+    type: header.getUint32(0, true),
+    sector: header.getBigUint64(8, true),
     source: slice(chain.readable, BLK_HEADER_SIZE, sourceLength),
     destination: slice(chain.writable, 0, destinationLength),
     sourceLength,
     destinationLength,
     status: status.offset,
   };
+}
+
+/** A segment of a discard, write zeroes or secure erase (5.2.6). */
+export interface BlockRange {
+  readonly sector: bigint;
+  readonly sectors: number;
+  readonly flags: number;
+}
+
+/** The segments of a discard, write zeroes or secure erase; `data` is a whole number of them. */
+export function parseRanges(data: DataView): readonly BlockRange[] {
+  return Array.from({ length: data.byteLength / BLK_RANGE_SIZE }, (_, n) => ({
+    sector: data.getBigUint64(n * BLK_RANGE_SIZE, true),
+    sectors: data.getUint32(n * BLK_RANGE_SIZE + 8, true),
+    flags: data.getUint32(n * BLK_RANGE_SIZE + 12, true),
+  }));
 }

@@ -1,13 +1,25 @@
+/** Told how an operation of a storage ended. */
+export type Done = (ok: boolean) => void;
+
 /** What a block device keeps its sectors in. Positions and lengths are bytes, multiples of 512. */
 export interface BlockStorage {
-  /** Bytes. */
+  /** Bytes. May change while the storage is in use; {@link onResize} follows. */
   readonly capacity: number;
   readonly readOnly: boolean;
   /** Fills the buffers, in order, from `position`; `done(false)` if not every byte could be had. */
-  read(position: number, buffers: readonly Uint8Array[], done: (ok: boolean) => void): void;
-  write(position: number, buffers: readonly Uint8Array[], done: (ok: boolean) => void): void;
-  /** Makes every write that was done before durable. */
-  flush(done: (ok: boolean) => void): void;
+  read(position: number, buffers: readonly Uint8Array[], done: Done): void;
+  write(position: number, buffers: readonly Uint8Array[], done: Done): void;
+  /** Makes everything durable that was done when it was called. */
+  flush(done: Done): void;
+  /** Gives the room of a range back; what is read there afterwards is whatever the storage likes. Absent: it cannot. */
+  discard?(position: number, length: number, done: Done): void;
+  /**
+   * Makes a range read as zeros. Absent: it cannot.
+   * @param unmap whether the room of the range may be given back
+   */
+  writeZeroes?(position: number, length: number, unmap: boolean, done: Done): void;
+  /** Called after the capacity changed. Set by the device. */
+  onResize?: () => void;
   close(): Promise<void>;
 }
 
@@ -23,7 +35,7 @@ export class MemoryStorage implements BlockStorage {
     this.readOnly = readOnly;
   }
 
-  read(position: number, buffers: readonly Uint8Array[], done: (ok: boolean) => void): void {
+  read(position: number, buffers: readonly Uint8Array[], done: Done): void {
     let at = position;
     for (const buffer of buffers) {
       buffer.set(this.bytes.subarray(at, at + buffer.length));
@@ -32,7 +44,7 @@ export class MemoryStorage implements BlockStorage {
     done(true);
   }
 
-  write(position: number, buffers: readonly Uint8Array[], done: (ok: boolean) => void): void {
+  write(position: number, buffers: readonly Uint8Array[], done: Done): void {
     let at = position;
     for (const buffer of buffers) {
       this.bytes.set(buffer, at);
@@ -41,7 +53,16 @@ export class MemoryStorage implements BlockStorage {
     done(true);
   }
 
-  flush(done: (ok: boolean) => void): void {
+  flush(done: Done): void {
+    done(true);
+  }
+
+  discard(position: number, length: number, done: Done): void {
+    this.writeZeroes(position, length, true, done);
+  }
+
+  writeZeroes(position: number, length: number, _unmap: boolean, done: Done): void {
+    this.bytes.fill(0, position, position + length);
     done(true);
   }
 
