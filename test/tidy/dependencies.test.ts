@@ -82,9 +82,13 @@ describe('the direction of dependencies', () => {
       const declared = new Set(Object.keys(manifest.dependencies ?? {}).map((name) => name.replace('@remio/', '')));
       const wrong: string[] = [];
       for (const file of sources(join(part.folder, 'src'))) {
-        for (const name of imported(readFileSync(file, 'utf8'))) {
+        const text = readFileSync(file, 'utf8');
+        const place = relative(root, file);
+        if (!isTest(file) && /(from|import)\s*\(?\s*'[^']+\/testing\b/.test(text)) {
+          wrong.push(`${place} imports what is for tests only`);
+        }
+        for (const name of imported(text)) {
           if (name === part.name) continue;
-          const place = relative(root, file);
           if (!isTest(file) && rank(name) >= rank(part.name))
             wrong.push(`${place} imports ${name}, which is not below`);
           if (!isTest(file) && !declared.has(name)) wrong.push(`${place} imports ${name}, which package.json lacks`);
