@@ -1,4 +1,4 @@
-import { assert, ok, type Result, restoring, type SavedValue } from '@remio/base';
+import { ok, type Result, restoring, type SavedValue } from '@remio/base';
 import type { GuestMemory } from '@remio/guest-memory';
 import {
   AVAIL_FLAGS,
@@ -15,6 +15,7 @@ import {
   USED_IDX,
   USED_RING,
   VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_IN_ORDER,
   VIRTIO_F_INDIRECT_DESC,
   VIRTQ_AVAIL_F_NO_INTERRUPT,
   VIRTQ_DESC_F_INDIRECT,
@@ -22,25 +23,27 @@ import {
   VIRTQ_DESC_F_WRITE,
   VIRTQ_USED_F_NO_NOTIFY,
 } from '@remio/virtio-spec';
+import { ChainBuilder } from './chain-builder.js';
 import { distance, locateSplitAreas, needsEvent, type SplitAreas } from './split-layout.js';
-import type { Chain, DeviceQueue, Popped, QueueConfig, QueueError, Segment } from './types.js';
+import { readError, type SavedChain, TakenChains, type TakenKind } from './taken-chains.js';
+import type { DeviceQueue, Popped, QueueConfig, QueueError, Recalled, Used } from './types.js';
 
-/** A queue's state as plain data. */
-export interface SavedDeviceQueue {
+/** A split queue's state as plain data. */
+export interface SavedSplitQueue {
+  readonly layout: 'split';
   readonly lastAvail: number;
   readonly usedIdx: number;
   readonly signalled: number;
   readonly notifications: boolean;
-  /** Heads popped and not pushed, ascending. */
-  readonly inFlight: readonly number[];
+  /** Chains taken whose use the driver has not seen, oldest first. */
+  readonly inFlight: readonly SavedChain[];
   /** Why the ring is latched as broken, if it is. */
   readonly error: QueueError | null;
 }
 
-const WAIT = 'wait' as const;
+const WAIT = { kind: 'wait' } as const;
 
-/** 2^32: the largest total length of a chain (2.7.5.2). */
-const CHAIN_LENGTH_MAX = 0x1_0000_0000;
+const CLAUSES = { address: '2.7.5', order: '2.7.4.2', length: '2.7.5.2' } as const;
 
 /**
  * The device side of a split virtqueue (2.7). Every descriptor, index and flag that decides something is read once; all
@@ -52,13 +55,15 @@ export class SplitDeviceQueue implements DeviceQueue {
   readonly #areas: SplitAreas;
   readonly #eventIdx: boolean;
   readonly #indirect: boolean;
-  readonly #busy: Uint8Array;
-  #inFlight = 0;
+  readonly #inOrder: boolean;
+  #taken: TakenChains;
   #lastAvail = 0;
   #usedIdx = 0;
   /** Used index when the driver was last considered for an interrupt. */
   #signalled = 0;
   #notifications = true;
+  /** What the driver shall know of {@link #notifications} is not in memory yet. */
+  #unsaid = false;
   #error: QueueError | undefined;
 
   private constructor(memory: GuestMemory, config: QueueConfig, areas: SplitAreas, features: bigint) {
@@ -67,7 +72,8 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#areas = areas;
     this.#eventIdx = hasFeature(features, VIRTIO_F_EVENT_IDX);
     this.#indirect = hasFeature(features, VIRTIO_F_INDIRECT_DESC);
-    this.#busy = new Uint8Array(config.size);
+    this.#inOrder = hasFeature(features, VIRTIO_F_IN_ORDER);
+    this.#taken = new TakenChains(this.#inOrder);
   }
 
   /** Makes a queue run that the driver has programmed. */
@@ -77,7 +83,7 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#taken.inFlight;
   }
 
   get error(): QueueError | undefined {
@@ -87,48 +93,65 @@ export class SplitDeviceQueue implements DeviceQueue {
   pop(): Popped {
     if (this.#error !== undefined) return { kind: 'broken', error: this.#error };
     const memory = this.#memory;
-    const { avail, used } = this.#areas;
+    const { avail } = this.#areas;
     const entry = avail + AVAIL_RING + 2 * (this.#lastAvail & (this.size - 1));
-    if (!memory.need(avail, AVAIL_RING, 'read')) return { kind: WAIT };
+    if (!this.#say() || !memory.need(avail, AVAIL_RING, 'read')) return WAIT;
     const available = distance(memory.loadU16(avail + AVAIL_IDX), this.#lastAvail);
     if (available === 0) return { kind: 'empty' };
-    if (available > this.size)
+    // 2.7.13: an entry stays the device's until it was used, so those that it has count as well.
+    if (available + this.#taken.count > this.size) {
       return this.#break('avail-idx', '2.7.6', `${available} entries in a ring of ${this.size}`);
-    if (!memory.need(entry, 2, 'read')) return { kind: WAIT };
+    }
+    if (!memory.need(entry, 2, 'read')) return WAIT;
     const head = memory.loadU16(entry);
     if (head >= this.size) return this.#break('avail-head', '2.7.6', `head ${head} in a ring of ${this.size}`);
-    if (this.#busy[head] !== 0) return this.#break('avail-twice', '2.7.13', `head ${head} is in flight already`);
-    const eventAt = used + USED_RING + USED_ELEMENT_SIZE * this.size;
-    if (this.#eventIdx && !memory.need(eventAt, 2, 'write')) return { kind: WAIT };
+    if (this.#taken.has(head)) return this.#break('avail-twice', '2.7.13', `head ${head} is in flight already`);
+    if (this.#eventIdx && !memory.need(this.#availEvent, 2, 'write')) return WAIT;
 
     const walked = this.#walk(head);
-    if (walked === WAIT) return { kind: WAIT };
-    if (walked.kind === 'broken') return walked;
-    this.#busy[head] = 1;
-    this.#inFlight += 1;
+    if (walked.kind === 'wait' || walked.kind === 'broken') return walked;
+    this.#taken.take(head, walked, 1);
     this.#lastAvail = (this.#lastAvail + 1) & 0xffff;
     if (this.#eventIdx && this.#notifications) {
-      memory.storeU16(eventAt, this.#lastAvail);
-      memory.written(eventAt, 2);
+      memory.storeU16(this.#availEvent, this.#lastAvail);
+      memory.written(this.#availEvent, 2);
     }
     return walked;
   }
 
   push(head: number, written: number): boolean {
-    assert(this.#busy[head] === 1, `head ${head} was popped and not pushed yet`);
+    return this.pushAll([{ head, written }]);
+  }
+
+  pushAll(ended: readonly Used[]): boolean {
     const memory = this.#memory;
     const { used } = this.#areas;
-    const element = used + USED_RING + USED_ELEMENT_SIZE * (this.#usedIdx & (this.size - 1));
-    if (!memory.need(element, USED_ELEMENT_SIZE, 'write') || !memory.need(used, USED_RING, 'write')) return false;
-    memory.writeU32(element, head);
-    memory.writeU32(element + 4, written);
-    memory.written(element, USED_ELEMENT_SIZE);
-    this.#usedIdx = (this.#usedIdx + 1) & 0xffff;
-    // 2.7.8.2: the element is visible before the index that covers it.
+    const batches = this.#taken.plan(ended);
+    const elementAt = (index: number): number => used + USED_RING + USED_ELEMENT_SIZE * (index & (this.size - 1));
+    let index = this.#usedIdx;
+    let local = memory.need(used, USED_RING, 'write');
+    for (const { chains } of batches) {
+      if (!memory.need(elementAt(index), USED_ELEMENT_SIZE, 'write')) local = false;
+      index += chains;
+    }
+    if (!local) {
+      this.#taken.undo(ended);
+      return false;
+    }
+    index = this.#usedIdx;
+    for (const { head, written, chains } of batches) {
+      const element = elementAt(index);
+      memory.writeU32(element, head);
+      memory.writeU32(element + 4, written);
+      memory.written(element, USED_ELEMENT_SIZE);
+      index += chains;
+    }
+    this.#taken.end(ended, batches);
+    if (batches.length === 0) return true;
+    this.#usedIdx = index & 0xffff;
+    // 2.7.8.2: the elements are visible before the index that covers them.
     memory.storeU16(used + USED_IDX, this.#usedIdx);
     memory.written(used + USED_IDX, 2);
-    this.#busy[head] = 0;
-    this.#inFlight -= 1;
     return true;
   }
 
@@ -148,33 +171,28 @@ export class SplitDeviceQueue implements DeviceQueue {
 
   setNotifications(wanted: boolean): void {
     this.#notifications = wanted;
-    const memory = this.#memory;
-    const { used } = this.#areas;
-    const at = this.#eventIdx ? used + USED_RING + USED_ELEMENT_SIZE * this.size : used + USED_FLAGS;
-    if (this.#eventIdx && !wanted) return;
-    if (!memory.need(at, 2, 'write')) return;
-    memory.storeU16(at, this.#eventIdx ? this.#lastAvail : wanted ? 0 : VIRTQ_USED_F_NO_NOTIFY);
-    memory.written(at, 2);
+    // With EVENT_IDX an event index that is not moved on asks for nothing.
+    this.#unsaid = wanted || !this.#eventIdx;
+    this.#say();
   }
 
   heads(): readonly number[] {
-    return [...this.#busy.keys()].filter((head) => this.#busy[head] === 1);
+    return this.#taken.heads();
   }
 
-  recall(head: number): Exclude<Popped, { kind: 'empty' }> {
-    assert(this.#busy[head] === 1, `head ${head} was popped and not pushed yet`);
-    if (this.#error !== undefined) return { kind: 'broken', error: this.#error };
-    const walked = this.#walk(head);
-    return walked === WAIT ? { kind: WAIT } : walked;
+  recall(head: number): Recalled {
+    const { taken } = this.#taken.unfinished(head);
+    return this.#error === undefined ? taken : { kind: 'broken', error: this.#error };
   }
 
-  save(): SavedDeviceQueue {
+  save(): SavedSplitQueue {
     return {
+      layout: 'split',
       lastAvail: this.#lastAvail,
       usedIdx: this.#usedIdx,
       signalled: this.#signalled,
       notifications: this.#notifications,
-      inFlight: this.heads(),
+      inFlight: this.#taken.save(),
       error: this.#error ?? null,
     };
   }
@@ -184,35 +202,41 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   #takeOver(saved: SavedValue): void {
+    saved.field('layout').oneOf('split');
     const index = (name: string): number => saved.field(name).integer(0, 0xffff);
     const lastAvail = index('lastAvail');
     const usedIdx = index('usedIdx');
     const signalled = index('signalled');
     const notifications = saved.field('notifications').boolean();
     const inFlight = saved.field('inFlight');
-    const heads = new Set<number>();
-    for (const entry of inFlight.list()) {
-      const head = entry.integer(0, this.size - 1);
-      if (heads.has(head)) entry.refuse('each head once');
-      heads.add(head);
-    }
+    const taken = new TakenChains(this.#inOrder);
+    taken.restore(inFlight, this.#memory, this.size, this.size - 1);
     const between = distance(lastAvail, usedIdx);
-    if (between !== heads.size) inFlight.refuse(`the ${between} chains between usedIdx and lastAvail`);
+    if (between !== taken.count) inFlight.refuse(`the ${between} chains between usedIdx and lastAvail`);
     const error = saved.field('error');
-    this.#error = error.isNull
-      ? undefined
-      : {
-          code: error.field('code').text(),
-          clause: error.field('clause').text(),
-          detail: error.field('detail').text(),
-        };
+    this.#error = error.isNull ? undefined : readError(error);
     this.#lastAvail = lastAvail;
     this.#usedIdx = usedIdx;
     this.#signalled = signalled;
-    this.#notifications = notifications;
-    this.#busy.fill(0);
-    for (const head of heads) this.#busy[head] = 1;
-    this.#inFlight = heads.size;
+    this.#taken = taken;
+    this.setNotifications(notifications);
+  }
+
+  /** Where the device says up to which entry it wants no notification. */
+  get #availEvent(): number {
+    return this.#areas.used + USED_RING + USED_ELEMENT_SIZE * this.size;
+  }
+
+  /** Tells the driver whether notifications are wanted; false if memory is not local yet. */
+  #say(): boolean {
+    if (!this.#unsaid) return true;
+    const memory = this.#memory;
+    const at = this.#eventIdx ? this.#availEvent : this.#areas.used + USED_FLAGS;
+    if (!memory.need(at, 2, 'write')) return false;
+    this.#unsaid = false;
+    memory.storeU16(at, this.#eventIdx ? this.#lastAvail : this.#notifications ? 0 : VIRTQ_USED_F_NO_NOTIFY);
+    memory.written(at, 2);
+    return true;
   }
 
   #break(code: string, clause: string, detail: string): { readonly kind: 'broken'; readonly error: QueueError } {
@@ -221,14 +245,9 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   /** Copies a chain out of memory, once. Changes nothing but, for a broken ring, the latch. */
-  #walk(head: number): Exclude<Popped, { kind: 'empty' | 'wait' }> | typeof WAIT {
+  #walk(head: number): TakenKind | Extract<Popped, { kind: 'wait' | 'broken' }> {
     const memory = this.#memory;
-    const readable: Segment[] = [];
-    const writable: Segment[] = [];
-    let readableLength = 0;
-    let writableLength = 0;
-    let total = 0;
-    let rejected: QueueError | undefined;
+    const chain = new ChainBuilder(memory, CLAUSES);
     let table = this.#areas.descriptors;
     let entries = this.size;
     let indirect = false;
@@ -257,31 +276,11 @@ export class SplitDeviceQueue implements DeviceQueue {
         continue;
       }
 
-      const write = (flags & VIRTQ_DESC_F_WRITE) !== 0;
-      const offset = memory.locate(address, length);
-      if (offset < 0) {
-        rejected ??= { code: 'buffer-address', clause: '2.7.5', detail: `buffer 0x${address.toString(16)}+${length}` };
-      } else if (write) {
-        writable.push({ offset, length });
-        writableLength += length;
-      } else {
-        if (writable.length > 0) {
-          rejected ??= { code: 'buffer-order', clause: '2.7.4.2', detail: 'a readable buffer follows a writable one' };
-        }
-        readable.push({ offset, length });
-        readableLength += length;
-      }
-      total += length;
-      if (total > CHAIN_LENGTH_MAX) {
-        rejected = { code: 'chain-bytes', clause: '2.7.5.2', detail: 'the buffers exceed 2^32 bytes' };
-      }
-      if ((flags & VIRTQ_DESC_F_NEXT) === 0) break;
+      chain.add(address, length, (flags & VIRTQ_DESC_F_WRITE) !== 0);
+      if ((flags & VIRTQ_DESC_F_NEXT) === 0) return chain.finish(head);
       if (next >= entries) return this.#break('next', '2.7.5', `next ${next} in a table of ${entries}`);
       index = next;
     }
-    if (rejected !== undefined) return { kind: 'rejected', head, error: rejected };
-    const chain: Chain = { head, readable, writable, readableLength, writableLength };
-    return { kind: 'chain', chain };
   }
 
   #wrongIndirect(flags: number, length: number, nested: boolean): readonly [string, string, string] | undefined {

@@ -9,18 +9,20 @@ import {
   QUEUE_SIZE_MAX,
   USED_ALIGN,
 } from '@remio/virtio-spec';
+import { layoutAreas, locateAreas, type QueueShape } from './areas.js';
 import type { QueueConfig, QueueError } from './types.js';
 
-const roundUp = (value: bigint, to: number): bigint => ((value + BigInt(to) - 1n) / BigInt(to)) * BigInt(to);
+const shape = (size: number): QueueShape => [
+  { name: 'Descriptor Area', bytes: descriptorAreaSize(size), align: DESC_ALIGN },
+  { name: 'Driver Area', bytes: driverAreaSize(size), align: AVAIL_ALIGN },
+  { name: 'Device Area', bytes: deviceAreaSize(size), align: USED_ALIGN },
+];
 
 /** Where the three areas of a split queue lie when they follow each other from `base`, and how many bytes they take. */
-export function layoutSplitQueue(base: bigint, size: number): { readonly config: QueueConfig; readonly bytes: number } {
-  const descriptorArea = roundUp(base, DESC_ALIGN);
-  const driverArea = roundUp(descriptorArea + BigInt(descriptorAreaSize(size)), AVAIL_ALIGN);
-  const deviceArea = roundUp(driverArea + BigInt(driverAreaSize(size)), USED_ALIGN);
-  const end = deviceArea + BigInt(deviceAreaSize(size));
-  return { config: { size, descriptorArea, driverArea, deviceArea }, bytes: Number(end - base) };
-}
+export const layoutSplitQueue = (
+  base: bigint,
+  size: number,
+): { readonly config: QueueConfig; readonly bytes: number } => layoutAreas(base, size, shape(size));
 
 /** Checked offsets of a split queue's areas. */
 export interface SplitAreas {
@@ -29,37 +31,16 @@ export interface SplitAreas {
   readonly used: number;
 }
 
-const refuse = (code: string, detail: string): Result<never, QueueError> => err({ code, clause: '2.7', detail });
-
 /** Checks what a driver programmed before a queue runs (2.7: size, alignment; areas inside the memory and apart). */
 export function locateSplitAreas(memory: GuestMemory, config: QueueConfig): Result<SplitAreas, QueueError> {
   const { size } = config;
   if (!Number.isInteger(size) || size < 1 || size > QUEUE_SIZE_MAX || (size & (size - 1)) !== 0) {
-    return refuse('queue-size', `${size} is not a power of two from 1 to ${QUEUE_SIZE_MAX}`);
+    const detail = `${size} is not a power of two from 1 to ${QUEUE_SIZE_MAX}`;
+    return err({ code: 'queue-size', clause: '2.7', detail });
   }
-  const areas = [
-    ['Descriptor Area', config.descriptorArea, descriptorAreaSize(size), DESC_ALIGN],
-    ['Driver Area', config.driverArea, driverAreaSize(size), AVAIL_ALIGN],
-    ['Device Area', config.deviceArea, deviceAreaSize(size), USED_ALIGN],
-  ] as const;
-  const offsets: number[] = [];
-  for (const [name, address, bytes, align] of areas) {
-    const offset = memory.locate(address, bytes);
-    if (offset < 0) return refuse('queue-address', `the ${name} at 0x${address.toString(16)} is outside the memory`);
-    if (address % BigInt(align) !== 0n || offset % align !== 0) {
-      return refuse('queue-alignment', `the ${name} at 0x${address.toString(16)} is not aligned to ${align}`);
-    }
-    offsets.push(offset);
-  }
-  for (let a = 0; a < 3; a += 1) {
-    for (let b = a + 1; b < 3; b += 1) {
-      const [startA = 0, startB = 0] = [offsets[a], offsets[b]];
-      if (startA < startB + (areas[b]?.[2] ?? 0) && startB < startA + (areas[a]?.[2] ?? 0)) {
-        return refuse('queue-overlap', `the ${areas[a]?.[0]} and the ${areas[b]?.[0]} overlap`);
-      }
-    }
-  }
-  const [descriptors = 0, avail = 0, used = 0] = offsets;
+  const located = locateAreas(memory, config, shape(size), '2.7');
+  if (!located.ok) return located;
+  const [descriptors, avail, used] = located.value;
   return ok({ descriptors, avail, used });
 }
 

@@ -17,7 +17,10 @@ export interface Segment {
 
 /** A descriptor chain, copied once out of guest memory; nothing reads its descriptors again. */
 export interface Chain {
-  /** Index of the head descriptor: what {@link DeviceQueue.push} returns to the driver. */
+  /**
+   * What {@link DeviceQueue.push} returns to the driver: the index of the head descriptor of a split ring, the buffer id
+   * of a packed one.
+   */
   readonly head: number;
   readonly readable: readonly Segment[];
   readonly writable: readonly Segment[];
@@ -43,6 +46,17 @@ export type Popped =
   /** The ring is latched as broken (until reset). */
   | { readonly kind: 'broken'; readonly error: QueueError };
 
+/** A chain that was popped earlier, once more. */
+export type Recalled = Extract<Popped, { readonly kind: 'chain' | 'rejected' | 'broken' }>;
+
+/** A chain that the device has finished with. */
+export interface Used {
+  /** {@link Chain.head} */
+  readonly head: number;
+  /** Bytes written to its writable buffers, from their start. */
+  readonly written: number;
+}
+
 /** The device side of a virtqueue, after activation. */
 export interface DeviceQueue {
   readonly size: number;
@@ -50,19 +64,24 @@ export interface DeviceQueue {
   readonly inFlight: number;
   readonly error: QueueError | undefined;
   pop(): Popped;
-  /** Returns a chain to the driver with `written` bytes written. False: memory is not local yet, call again. */
+  /**
+   * Returns a chain to the driver with `written` bytes written. With IN_ORDER the driver sees it when those popped
+   * earlier were pushed as well. False: memory is not local yet, call again.
+   */
   push(head: number, written: number): boolean;
+  /**
+   * Returns chains that the driver sees all at once, such as the buffers of one frame (2.8.9). False: memory is not
+   * local yet, nothing was returned; call again.
+   */
+  pushAll(used: readonly Used[]): boolean;
   /** Whether the driver wants an interrupt for what was pushed since the last call (2.7.7). */
   shouldInterrupt(): boolean;
   /** Asks the driver for notifications or for none (2.7.10); after `true`, look for chains once more. */
   setNotifications(wanted: boolean): void;
-  /** Heads popped and not yet pushed, ascending. */
+  /** Heads popped and not yet pushed, oldest first. */
   heads(): readonly number[];
-  /**
-   * Copies a chain that is in flight out of memory once more: a device that takes over a saved queue serves it anew.
-   * Changes nothing (but latches a ring that is broken meanwhile).
-   */
-  recall(head: number): Exclude<Popped, { readonly kind: 'empty' }>;
+  /** A chain that is in flight, as it was popped: a device that takes over a saved queue serves it anew. */
+  recall(head: number): Recalled;
   /** The queue's state as plain data. */
   save(): unknown;
   /**
@@ -86,6 +105,7 @@ export type UsedElement<Token> =
 /** The driver side of a virtqueue. Its memory is its VM's own: always local. */
 export interface DriverQueue<Token> {
   readonly size: number;
+  /** Descriptors of the ring that are free; a request that goes through an indirect table takes one. */
   readonly free: number;
   readonly inFlight: number;
   readonly error: QueueError | undefined;
@@ -94,6 +114,17 @@ export interface DriverQueue<Token> {
   /** Publishes what was added; returns whether the device wants a notification (2.7.10). */
   publish(): boolean;
   popUsed(): UsedElement<Token>;
-  /** Asks the device for interrupts or for none (2.7.7); returns true if used elements came meanwhile. */
-  setInterrupts(wanted: boolean): boolean;
+  /**
+   * Asks the device for interrupts or for none (2.7.7, 2.8.10); returns true if used elements came meanwhile.
+   * @param after requests that shall have ended before the interrupt, of those in flight: a driver with many saves
+   *   interrupts so. Without EVENT_IDX every one interrupts.
+   */
+  setInterrupts(wanted: boolean, after?: number): boolean;
+  /** Where the next chain will be made available, as notifications carry it (2.9): next_off, and next_wrap in bit 15. */
+  readonly notificationData: number;
+  /**
+   * Starts over, in the same memory, after the device has reset the queue or itself.
+   * @returns requests that the device had not ended, oldest first
+   */
+  restart(): readonly Token[];
 }
