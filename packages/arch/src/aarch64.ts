@@ -104,6 +104,7 @@ export const PSCI_E_INVALID_ADDRESS = -9n;
 /** AFFINITY_INFO answers. */
 export const PSCI_AFFINITY_ON = 0n;
 export const PSCI_AFFINITY_OFF = 1n;
+export const PSCI_AFFINITY_ON_PENDING = 2n;
 
 /** PPI of the virtual timer (assigned to guests). */
 export const VIRTUAL_TIMER_PPI = 27;

@@ -1,4 +1,5 @@
 import type { MmioAccess } from '@remio/arch';
+import type { RuleId } from '../remio/index.js';
 
 /** An interrupt that reaches a vCPU now. */
 export interface Delivery {
@@ -20,8 +21,11 @@ export interface Served {
 export interface IrqController {
   /** Serves an access; undefined if the address is none of the controller's. */
   mmio(vcpu: number, access: MmioAccess): Served | undefined;
-  /** Makes an interrupt pending; `receiver` is the vCPU on whose CPU the hypervisor injects it. */
-  inject(irq: number, receiver: number): readonly Delivery[];
+  /**
+   * Makes an interrupt pending; `receiver` is the vCPU on whose CPU the hypervisor injects it.
+   * @param onRule told when `hardened` does otherwise than the reference would
+   */
+  inject(irq: number, receiver: number, onRule: (rule: RuleId) => void): readonly Delivery[];
 }
 
 export const NOTHING: readonly Delivery[] = [];

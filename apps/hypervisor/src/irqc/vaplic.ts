@@ -13,7 +13,7 @@ import {
   type InterruptController,
   type MmioAccess,
 } from '@remio/arch';
-import type { Profile } from '../remio/index.js';
+import type { Profile, RuleId } from '../remio/index.js';
 import { accessValue, type Delivery, type IrqController, NOTHING, type Served, served } from './irq-controller.js';
 
 /**
@@ -37,9 +37,12 @@ export class VAplic implements IrqController {
     this.#profile = profile;
   }
 
-  inject(irq: number): readonly Delivery[] {
+  inject(irq: number, _receiver: number, onRule: (rule: RuleId) => void): readonly Delivery[] {
     if (irq <= 0 || irq >= APLIC_IRQ_LIMIT) return NOTHING;
-    if (this.#mode[irq] === APLIC_SOURCE_INACTIVE && this.#profile === 'reference') return NOTHING;
+    if (this.#mode[irq] === APLIC_SOURCE_INACTIVE) {
+      if (this.#profile === 'reference') return NOTHING;
+      onRule('H-LATCH');
+    }
     this.#pending[irq] = 1;
     return this.#deliver(irq);
   }

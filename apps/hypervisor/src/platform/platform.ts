@@ -220,7 +220,7 @@ export class Platform {
     if (cpu.mode === 'halted') return ok(undefined);
     if (record.kind === 'off') {
       cpu.mode = 'off';
-      this.#machine(cpu.vm).power.set(cpu.vcpu, false);
+      this.#machine(cpu.vm).power.set(cpu.vcpu, 'off');
       this.#event({ kind: 'power', vm: cpu.vm, cpu: record.cpu, on: false });
       return ok(undefined);
     }
@@ -293,10 +293,11 @@ export class Platform {
       this.#call = undefined;
       return;
     }
-    const { outcome, effects } = serviceCall(machine.power, this.topology.profile, cpu.vcpu, call, frame);
+    const { outcome, effects, rule } = serviceCall(machine.power, this.topology.profile, cpu.vcpu, call, frame);
     if (outcome !== undefined && answer) {
       this.#send({ kind: 'result', vm: cpu.vm, cpu: id, pc: outcome.pc, registers: outcome.registers });
     }
+    if (rule !== undefined) this.#event({ kind: 'rule', rule, cpu: id });
     for (const effect of effects) this.#powerEffect(machine, effect);
   }
 
@@ -326,7 +327,7 @@ export class Platform {
     // A CPU that the hypervisor stopped for good stays stopped.
     if (cpu.mode === 'halted') return;
     cpu.mode = 'running';
-    machine.power.set(cpu.vcpu, true);
+    machine.power.set(cpu.vcpu, 'on');
     this.#send({ kind: 'cpu-on', vm: machine.id, cpu: id, entry, argument });
     this.#event({ kind: 'power', vm: machine.id, cpu: id, on: true });
   }
@@ -446,7 +447,10 @@ export class Platform {
   #inject(id: CpuId, irq: number): void {
     const cpu = this.#cpu(id);
     const machine = this.#machine(cpu.vm);
-    this.#hand(machine, machine.irqc.inject(irq, cpu.vcpu));
+    this.#hand(
+      machine,
+      machine.irqc.inject(irq, cpu.vcpu, (rule) => this.#event({ kind: 'rule', rule, cpu: id })),
+    );
   }
 
   #hand(machine: Machine, deliveries: readonly Delivery[]): void {

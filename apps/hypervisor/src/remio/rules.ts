@@ -25,7 +25,10 @@ export interface Rule {
   readonly affects: readonly ExpectField[];
 }
 
-/** Every deviation, by name. The core names the rule in the step in which it bites; docs/hardening.md explains each. */
+/**
+ * Every deviation, by name. The core names the rule in the step in which it bites, services and interrupt controllers
+ * when they answer or latch; docs/hardening.md explains each.
+ */
 export const RULES = {
   'H-NEXT-ID': {
     hazards: ['D-01'],
@@ -96,6 +99,16 @@ export const RULES = {
     hazards: ['D-33'],
     does: 'ends are paired per bind key: a key with one end is refused, whatever the totals are',
     affects: ['init'],
+  },
+  'H-POWER': {
+    hazards: ['D-48'],
+    does: 'PSCI tells whether a vCPU is on, off or about to be on',
+    affects: [],
+  },
+  'H-LATCH': {
+    hazards: ['D-23'],
+    does: 'an interrupt whose APLIC source the guest has not configured yet waits for it',
+    affects: [],
   },
 } as const satisfies Readonly<Record<string, Rule>>;
 

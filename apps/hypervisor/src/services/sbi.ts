@@ -14,6 +14,7 @@ import {
   SBI_HSM_HART_START,
   SBI_HSM_HART_STOP,
   SBI_HSM_HART_SUSPEND,
+  SBI_HSM_START_PENDING,
   SBI_HSM_STARTED,
   SBI_HSM_STOPPED,
   SBI_HSM_SUSPEND_RETENTIVE,
@@ -21,7 +22,7 @@ import {
   SBI_SUCCESS,
 } from '@remio/arch';
 import { U64_MAX } from '@remio/base';
-import type { PowerEffect, VmPower } from './vm-power.js';
+import type { PowerEffect, PowerState, VmPower } from './vm-power.js';
 
 /** a0 and a1 after the call. */
 export interface SbiOutcome {
@@ -31,6 +32,12 @@ export interface SbiOutcome {
 }
 
 const PROBED: ReadonlySet<bigint> = new Set([SBI_EID_BASE, SBI_EID_TIME, SBI_EID_IPI, SBI_EID_RFENCE, SBI_EID_HSM]);
+
+const HART_STATE: Readonly<Record<PowerState, bigint>> = {
+  on: SBI_HSM_STARTED,
+  off: SBI_HSM_STOPPED,
+  pending: SBI_HSM_START_PENDING,
+};
 
 const done = (error: bigint, value = 0n, ...effects: readonly PowerEffect[]): SbiOutcome => ({ error, value, effects });
 
@@ -74,12 +81,12 @@ function hsm(power: VmPower, fid: bigint, a0: bigint, a1: bigint, a2: bigint): S
   switch (fid) {
     case SBI_HSM_HART_START:
       if (hart < 0) return done(SBI_ERR_INVALID_PARAM);
-      if (power.isOn(hart)) return done(SBI_ERR_ALREADY_AVAILABLE);
-      power.set(hart, true);
+      if (power.state(hart) !== 'off') return done(SBI_ERR_ALREADY_AVAILABLE);
+      power.set(hart, 'pending');
       return done(SBI_SUCCESS, 0n, { kind: 'cpu-on', vcpu: hart, entry: a1, argument: a2 });
     case SBI_HSM_HART_GET_STATUS:
       if (hart < 0) return done(SBI_ERR_INVALID_PARAM);
-      return done(SBI_SUCCESS, power.isOn(hart) ? SBI_HSM_STARTED : SBI_HSM_STOPPED);
+      return done(SBI_SUCCESS, HART_STATE[power.state(hart)]);
     case SBI_HSM_HART_SUSPEND:
       // Retentive suspension is the vCPU's own WFI: the call returns when it would have woken.
       return a0 === SBI_HSM_SUSPEND_RETENTIVE ? done(SBI_SUCCESS) : done(SBI_ERR_NOT_SUPPORTED);

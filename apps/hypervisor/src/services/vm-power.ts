@@ -7,27 +7,30 @@ export type PowerEffect =
   /** SBI send_ipi: a supervisor software interrupt. */
   | { readonly kind: 'ipi'; readonly vcpu: number };
 
+/** Whether a vCPU is on; `pending`: a sibling has called for it, and its CPU has not taken the call yet. */
+export type PowerState = 'off' | 'pending' | 'on';
+
 /** Which vCPUs of a VM are on. The first is started by the hypervisor, the others by calls of their siblings. */
 export class VmPower {
-  readonly #on: boolean[];
+  readonly #states: PowerState[];
 
   constructor(vcpus: number) {
-    this.#on = Array.from({ length: vcpus }, () => false);
+    this.#states = Array.from({ length: vcpus }, () => 'off');
   }
 
   get vcpus(): number {
-    return this.#on.length;
+    return this.#states.length;
   }
 
-  isOn(vcpu: number): boolean {
-    return this.#on[vcpu] === true;
+  state(vcpu: number): PowerState {
+    return this.#states[vcpu] ?? 'off';
   }
 
-  set(vcpu: number, on: boolean): void {
-    if (vcpu < this.#on.length) this.#on[vcpu] = on;
+  set(vcpu: number, state: PowerState): void {
+    if (vcpu < this.#states.length) this.#states[vcpu] = state;
   }
 
   reset(): void {
-    this.#on.fill(false);
+    this.#states.fill('off');
   }
 }
