@@ -154,6 +154,27 @@ describe('C16: whatever arrives, the answer is a message or what is wrong', () =
     expect(decodeVmMessage(pack(asked))).toMatchObject({ ok: true });
   });
 
+  it.each([
+    ['a date', new Date(0)],
+    ['a set', new Set([1])],
+    ['an error', new Error('no')],
+    ['a regular expression', /no/],
+    ['more than 64 bits', 2n ** 64n],
+    ['33 nested arrays', Array.from({ length: 33 }).reduce((inner) => [inner], null)],
+  ])('a report of %s is no plain value', (_, event) => {
+    const bytes = new Packr({ moreTypes: true, useBigIntExtension: true }).pack([MESSAGE.REPORT, 'vm', event]);
+    expect(decodeVmMessage(bytes)).toMatchObject({ ok: false, error: expect.stringContaining('a value that is') });
+  });
+
+  it('gives back what is plain', () => {
+    const event = { kind: 'x', list: [null, true, -1, 1.5, 2n ** 64n - 1n, -(2n ** 63n), 'text', new Uint8Array(3)] };
+    const decoded = decodeVmMessage(encodeVmMessage({ kind: 'report', vm: 'vm', event }));
+    expect(decoded).toMatchObject({ ok: true, value: { vm: 'vm', event: { kind: 'x' } } });
+    const list = decoded.ok && decoded.value.kind === 'report' ? (decoded.value.event as typeof event).list : [];
+    expect(list.slice(0, 7)).toEqual(event.list.slice(0, 7));
+    expect([...(list[7] as Uint8Array)]).toEqual([0, 0, 0]);
+  });
+
   it('random bytes never throw', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => void decodeVmMessage(bytes)),

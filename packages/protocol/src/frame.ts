@@ -1,5 +1,6 @@
 import { err, ok, type Result } from '@remio/base';
 import { Packr } from 'msgpackr';
+import { plainValue } from './plain-value.js';
 import {
   type Field,
   MalformedFrame,
@@ -171,13 +172,13 @@ function message<R>(
       return { kind: 'goodbye', session: count(fields, 1), reason: text(fields, 2) };
     case MESSAGE.REPORT:
       arity(fields, 3);
-      return { kind: 'report', vm: text(fields, 1), event: fields[2] };
+      return { kind: 'report', vm: text(fields, 1), event: plainValue(fields[2]) };
     case MESSAGE.QUERY:
       arity(fields, 4);
-      return { kind: 'query', id: count(fields, 1), what: text(fields, 2), argument: fields[3] };
+      return { kind: 'query', id: count(fields, 1), what: text(fields, 2), argument: plainValue(fields[3]) };
     case MESSAGE.REPLY:
       arity(fields, 3);
-      return { kind: 'reply', id: count(fields, 1), value: fields[2] };
+      return { kind: 'reply', id: count(fields, 1), value: plainValue(fields[2]) };
     default:
       throw new MalformedFrame('an unknown type of message');
   }

@@ -137,7 +137,7 @@ export class Connection {
     this.#closed = true;
     clearInterval(this.#timer);
     for (const answer of this.#queries.values()) answer(err('the connection was closed'));
-    this.#socket.socket.close();
+    void this.#socket.close();
   }
 
   #hello(endpoint: string, hello: ControlMessage): Promise<Result<void, AttachError>> {

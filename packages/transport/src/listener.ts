@@ -134,13 +134,15 @@ export class Listener {
     }
   }
 
-  close(): void {
+  /** Says goodbye to every peer and closes the socket. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#timer);
     for (const peer of this.#peers.values()) {
       this.#tell(peer.route, { kind: 'goodbye', session: peer.session, reason: 'the hypervisor stops' });
     }
-    this.#socket.socket.close();
+    await this.#socket.close();
   }
 
   async #receive(): Promise<void> {
@@ -192,6 +194,10 @@ export class Listener {
         return;
       }
       case 'report':
+        if (!peer.vms.includes(message.vm)) {
+          this.cut(peer.session, `a report of ${message.vm}, which it has not claimed`);
+          return;
+        }
         this.#handler.onReport(peer, message.vm, message.event);
         return;
       case 'query':

@@ -2,6 +2,7 @@ import type { GuestDeviceEnd } from '@remio/guest';
 import type { DeviceChoice, DeviceRef } from '@remio/topology';
 import type { DeviceFactory, VirtioDevice } from '@remio/virtio-device';
 import { blockDevice } from './block.js';
+import { entropyDevice } from './entropy.js';
 
 /**
  * Makes the device model of a backend's end.
@@ -22,5 +23,7 @@ function builtin(name: string, choice: DeviceChoice): VirtioDevice {
   switch (choice.type) {
     case 'block':
       return blockDevice(name, choice.options);
+    case 'entropy':
+      return entropyDevice(choice.options);
   }
 }

@@ -1,6 +1,7 @@
 import type { GuestCpu, GuestDeviceEnd, GuestProgram, GuestVm } from '@remio/guest';
 import type { DriverChoice } from '@remio/topology';
 import { probe } from './probe.js';
+import { rng } from './rng.js';
 
 /** What drives one device, as one task of its VM's first vCPU; it has ended its work when the promise settles. */
 export type DriverProgram = (cpu: GuestCpu, end: GuestDeviceEnd, vm: GuestVm) => Promise<void>;
@@ -9,6 +10,8 @@ function driverOf(choice: DriverChoice): DriverProgram {
   switch (choice.type) {
     case 'probe':
       return probe;
+    case 'rng':
+      return rng(choice.options);
   }
 }
 

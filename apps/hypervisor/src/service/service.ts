@@ -103,7 +103,7 @@ export class HypervisorService {
 
   async stop(): Promise<void> {
     clearTimeout(this.#deadlineTimer);
-    this.#listener.value?.close();
+    await this.#listener.value?.close();
     const recording = this.#recording;
     if (recording !== undefined) {
       await new Promise<void>((resolve) => {
@@ -113,6 +113,7 @@ export class HypervisorService {
   }
 
   #admit(vms: readonly string[]): { readonly code: 'unknown-vm' | 'vm-taken'; readonly reason: string } | undefined {
+    if (new Set(vms).size !== vms.length) return { code: 'vm-taken', reason: 'a VM is claimed twice in one HELLO' };
     for (const name of vms) {
       const vm = this.#options.topology.vms.find((candidate) => candidate.name === name);
       if (vm === undefined) {
@@ -186,7 +187,8 @@ export class HypervisorService {
         for (const latency of this.#transit) latency.reset();
         return true;
       case 'shared-memory': {
-        const { id } = argument as { readonly id?: unknown };
+        // Whatever a peer sent: a value that names no shared memory is answered null.
+        const id = typeof argument === 'object' && argument !== null && 'id' in argument ? argument.id : undefined;
         const memory = this.#options.topology.sharedMemories.find((candidate) => candidate.id === id);
         const directory = this.#options.runDirectory;
         return memory === undefined || directory === undefined

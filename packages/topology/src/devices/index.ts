@@ -1,22 +1,28 @@
 import type { z } from 'zod';
 import type { EndContext, EndProblem, TopologyFiles } from '../end-context.js';
 import { type BlockModelOptions, blockOptions, blockProblems, blockSchema } from './block.js';
+import { type EntropyModelOptions, entropyOptions, entropySchema } from './entropy.js';
 
 export type { BlockModelOptions } from './block.js';
+export type { EntropyModelOptions } from './entropy.js';
 
 /** Device models that come with Remio: what a topology may say of each, one file a device. */
-export const deviceSchemas = [blockSchema] as const;
+export const deviceSchemas = [blockSchema, entropySchema] as const;
 
 export type DeviceFile = z.output<(typeof deviceSchemas)[number]>;
 
 /** A built-in device model and what it is given. */
-export type DeviceChoice = { readonly type: 'block'; readonly options: BlockModelOptions };
+export type DeviceChoice =
+  | { readonly type: 'block'; readonly options: BlockModelOptions }
+  | { readonly type: 'entropy'; readonly options: EntropyModelOptions };
 
 /** What the model gets of what the file says. */
 export function deviceChoice(device: DeviceFile, context: EndContext): DeviceChoice {
   switch (device.type) {
     case 'block':
       return { type: 'block', options: blockOptions(device, context) };
+    case 'entropy':
+      return { type: 'entropy', options: entropyOptions(device) };
   }
 }
 
@@ -25,5 +31,7 @@ export function deviceProblems(choice: DeviceChoice, files: TopologyFiles): read
   switch (choice.type) {
     case 'block':
       return blockProblems(choice.options, files);
+    case 'entropy':
+      return [];
   }
 }

@@ -1,20 +1,25 @@
 import { z } from 'zod';
+import { type RngDriverChoice, rngOptions, rngSchema } from './rng.js';
+
+export type { RngDriverChoice } from './rng.js';
 
 /** Reads what a device says of itself, and reports it. */
 const probeSchema = z.strictObject({ type: z.literal('probe') });
 
 /** Drivers that come with Remio: what a topology may say of each, one file a driver. */
-export const driverSchemas = [probeSchema] as const;
+export const driverSchemas = [probeSchema, rngSchema] as const;
 
 export type DriverFile = z.output<(typeof driverSchemas)[number]>;
 
 /** A built-in driver and what it is given. */
-export type DriverChoice = { readonly type: 'probe' };
+export type DriverChoice = { readonly type: 'probe' } | { readonly type: 'rng'; readonly options: RngDriverChoice };
 
 /** What the driver gets of what the file says. */
 export function driverChoice(driver: DriverFile): DriverChoice {
   switch (driver.type) {
     case 'probe':
       return { type: 'probe' };
+    case 'rng':
+      return { type: 'rng', options: rngOptions(driver) };
   }
 }

@@ -32,6 +32,7 @@ import {
 import type { Chain, Segment } from '@remio/virtqueue';
 import type { DeviceIo, VirtioDevice } from '../device.js';
 import { QueueServer } from '../queue-server.js';
+import { allLocal, gather, scatter } from '../segments.js';
 import {
   type BlockLimits,
   type BlockOptions,
@@ -43,7 +44,7 @@ import {
   setCapacity,
 } from './config-space.js';
 import { FlushGroup } from './flush-group.js';
-import { type BlockRange, type BlockRequest, gather, parseBlockRequest, parseRanges, scatter } from './request.js';
+import { type BlockRange, type BlockRequest, parseBlockRequest, parseRanges } from './request.js';
 import type { BlockStorage, Done } from './storage.js';
 
 /** Where a request came from, and where its answer goes. */
@@ -200,7 +201,7 @@ export class BlockDevice implements VirtioDevice {
     if (refused) return refuse(context, VIRTIO_BLK_S_IOERR);
     if (length === 0) return succeed(context, 0);
     const { memory } = io;
-    if (!segments.every((segment) => memory.need(segment.offset, segment.length, intent))) return 'wait';
+    if (!allLocal(memory, segments, intent)) return 'wait';
     const buffers = segments.map((segment) => memory.bytes(segment.offset, segment.length));
     for (const { offset, length: bytes } of segments) memory.hold(offset, bytes);
     const position = Number(request.sector) * SECTOR_SIZE;

@@ -1,6 +1,7 @@
 import type { GuestMemory } from '@remio/guest-memory';
 import { BLK_HEADER_SIZE, BLK_RANGE_SIZE, BLK_STATUS_SIZE } from '@remio/virtio-spec';
 import type { Chain, Segment } from '@remio/virtqueue';
+import { gather, slice } from '../segments.js';
 
 /** A request taken apart (5.2.6): what its header says, where its data and its status lie. */
 export interface BlockRequest {
@@ -19,51 +20,6 @@ export interface BlockRequest {
 
 /** `wait`: the header is not local yet. `malformed`: no room for a header or no status byte. */
 export type ParsedRequest = BlockRequest | 'wait' | 'malformed';
-
-/** The part of `segments` from `skip` on, `length` bytes. */
-export function slice(segments: readonly Segment[], skip: number, length: number): readonly Segment[] {
-  const part: Segment[] = [];
-  let from = skip;
-  let left = length;
-  for (const segment of segments) {
-    if (from >= segment.length) {
-      from -= segment.length;
-      continue;
-    }
-    const take = Math.min(left, segment.length - from);
-    if (take > 0) part.push({ offset: segment.offset + from, length: take });
-    left -= take;
-    from = 0;
-    if (left === 0) break;
-  }
-  return part;
-}
-
-/** Copies `length` bytes out of guest memory, once, however the driver cut them; undefined: not local yet. */
-export function gather(memory: GuestMemory, segments: readonly Segment[], length: number): DataView | undefined {
-  const parts = slice(segments, 0, length);
-  if (!parts.every((part) => memory.need(part.offset, part.length, 'read'))) return undefined;
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(memory.bytes(part.offset, part.length), at);
-    at += part.length;
-  }
-  return new DataView(bytes.buffer);
-}
-
-/** Copies bytes into guest memory, however the driver cut the room; false: not local yet. */
-export function scatter(memory: GuestMemory, segments: readonly Segment[], bytes: Uint8Array): boolean {
-  const parts = slice(segments, 0, bytes.length);
-  if (!parts.every((part) => memory.need(part.offset, part.length, 'write'))) return false;
-  let at = 0;
-  for (const part of parts) {
-    memory.bytes(part.offset, part.length).set(bytes.subarray(at, at + part.length));
-    memory.written(part.offset, part.length);
-    at += part.length;
-  }
-  return true;
-}
 
 /** Reads a request's header, once, however the driver cut its buffers (2.7.4: framing is free). */
 export function parseBlockRequest(memory: GuestMemory, chain: Chain): ParsedRequest {

@@ -1,0 +1,12 @@
+import type { Result } from '@remio/base';
+import type { DriverError } from '@remio/virtio-driver';
+
+/**
+ * The value of a driver's result.
+ * @throws Error that says why there is none, for the program `drivers` to report
+ */
+export function orThrow<T>(result: Result<T, DriverError>): T {
+  if (result.ok) return result.value;
+  const { code, clause, detail } = result.error;
+  throw new Error(`${code} (VirtIO ${clause}): ${detail}`);
+}
