@@ -35,7 +35,14 @@ export const dispatcher =
   async (boot, vm) => {
     const ends = vm.devices.filter((end) => end.type === 'backend');
     const models = new Map<number, VirtioDevice>();
-    for (const end of ends) models.set(end.dm, await makeDevice(end));
+    for (const end of ends) {
+      const model = await makeDevice(end);
+      models.set(end.dm, model);
+      vm.onStop(async () => {
+        await new Promise<void>((done) => model.reset(done));
+        await model.close?.();
+      });
+    }
     const share = (index: number): readonly GuestDeviceEnd[] => ends.filter((_, n) => n % vm.cpus === index);
     const report = (device: Served): void => reportQueues(device, vm);
     const serve = async (cpu: GuestCpu): Promise<void> => {

@@ -164,17 +164,20 @@ async function benchInproc({ quick, json }: BenchOptions): Promise<ExitCode> {
     for (let run = 0; run < (quick ? 3 : 5); run += 1) {
       const programs = new Map<Vm, Awaited<ReturnType<typeof programOf>>>();
       for (const vm of topology.vms) programs.set(vm, await programOf(vm, table));
-      const got = deferred<number>();
+      const got = deferred<number | string>();
       const engine = InprocEngine.create(topology, (vm) => programs.get(vm) ?? (() => Promise.resolve()), {
         report: (_, event) => {
           if (event.kind === 'mmio-ping') got.resolve(Number(event['totalNs']));
+          if (event.kind === 'vcpu-off' && event['reason'] !== undefined) got.resolve(String(event['reason']));
         },
         log: (vm, line) => console.error(`${vm.name}: ${line}`),
       });
       if (!engine.ok) throw new CommandError(engine.error, EXIT.USAGE);
       engine.value.start();
-      rates.push(count / ((await got.promise) / 1e9));
-      engine.value.stop();
+      const ns = await got.promise;
+      await engine.value.stop();
+      if (typeof ns === 'string') throw new CommandError(ns, EXIT.FAILED);
+      rates.push(count / (ns / 1e9));
     }
   } finally {
     disk.remove();

@@ -125,6 +125,6 @@ async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCod
   const keepAlive = setInterval(() => {}, 1000);
   const code = await over.promise;
   clearInterval(keepAlive);
-  engine.value.stop();
+  await engine.value.stop();
   return code;
 }

@@ -105,6 +105,8 @@ export interface GuestVm {
   report(event: { readonly kind: string; readonly [field: string]: unknown }): void;
   /** A line for the VM's console. */
   log(line: string): void;
+  /** What gives back the host's files and sockets when the VM is taken out of its process or engine. */
+  onStop(release: () => Promise<void>): void;
 }
 
 /** What runs on a VM: entered on its first vCPU; the VM has ended its work when the promise settles. */

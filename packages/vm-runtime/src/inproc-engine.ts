@@ -73,10 +73,10 @@ export class InprocEngine {
     for (const vm of this.platform.topology.vms) this.platform.attach(vm.id, 1);
   }
 
-  /** Ends everything. */
-  stop(): void {
+  /** Ends everything; settles when files and sockets of the VMs are closed. */
+  async stop(): Promise<void> {
     clearTimeout(this.#deadlineTimer);
-    this.#host.stop();
+    await this.#host.stop();
   }
 
   /** A VM by name; for tests and observers. */

@@ -53,6 +53,7 @@ export class VmHost {
   readonly #index = new Map<CpuId, number>();
   readonly #timers: (NodeJS.Timeout | undefined)[] = [];
   readonly #scheduler: { schedule(): void };
+  readonly #releases: (() => Promise<void>)[] = [];
   #stopped = false;
 
   constructor(options: VmHostOptions) {
@@ -128,11 +129,12 @@ export class VmHost {
     }
   }
 
-  /** Ends every vCPU; nothing is sent any more. */
-  stop(): void {
+  /** Ends every vCPU; nothing is sent any more. Settles when what the VMs have of the host was given back. */
+  async stop(): Promise<void> {
     this.#stopped = true;
     for (const seat of this.#seats) seat.stop();
     for (const timer of this.#timers) clearTimeout(timer);
+    await Promise.all(this.#releases.splice(0).map((release) => release()));
   }
 
   #complete(index: number, completion: Completion): void {
@@ -222,6 +224,9 @@ export class VmHost {
       hostTime: () => options.now(),
       report: (event) => options.report(vm, event),
       log: (line) => options.log(vm, line),
+      onStop: (release) => {
+        this.#releases.push(release);
+      },
     };
   }
 }

@@ -73,6 +73,7 @@ export async function runVmProcess(name: string, programs: ProgramTable): Promis
   if (attached !== undefined) fail(ENVIRONMENT_ERROR, attached);
   const stop = (): void => {
     process_.stop('stopped');
+    // ZeroMQ's own thread still has the goodbye to send.
     setTimeout(() => process.exit(0), 20);
   };
   process.on('SIGTERM', stop);
@@ -173,7 +174,8 @@ class VmProcess {
   }
 
   stop(reason: string): void {
-    this.#host?.stop();
+    // The process ends: the system closes what its VMs have open.
+    void this.#host?.stop();
     this.#connection?.detach(reason);
   }
 
