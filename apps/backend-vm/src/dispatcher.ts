@@ -1,12 +1,12 @@
 import { hex } from '@remio/base';
 import {
+  askRegisters,
+  askResult,
+  completionRegisters,
   type GuestCpu,
   type GuestDeviceEnd,
   type GuestProgram,
   type GuestVm,
-  type RemioRequest,
-  remioAsk,
-  remioComplete,
   remioNotify,
 } from '@remio/guest';
 import { MmioRegisters, type VirtioDevice } from '@remio/virtio-device';
@@ -19,6 +19,8 @@ export type DeviceMaker = (end: GuestDeviceEnd) => Promise<VirtioDevice>;
 interface Served {
   readonly end: GuestDeviceEnd;
   readonly registers: MmioRegisters;
+  /** Registers of an ASK on this device. */
+  readonly ask: readonly bigint[];
   /** The model raised its interrupt since the last NOTIFY. */
   interrupt: boolean;
   /** Tells observers where the driver put its queues. */
@@ -59,7 +61,7 @@ export const dispatcher =
         // Requests made before the interrupt was enabled are pending already.
         await drain(cpu, device);
       }
-      for (;;) await cpu.waitForInterrupt();
+      await cpu.idle();
     };
     for (let index = 1; index < Math.min(vm.cpus, ends.length); index += 1) {
       const code = await boot.startCpu(index, serve);
@@ -81,36 +83,45 @@ function attach(cpu: GuestCpu, end: GuestDeviceEnd, model: VirtioDevice, report:
       },
       defer: (work) => setImmediate(work),
     }),
+    ask: askRegisters(cpu.arch, end.dm),
     interrupt: false,
     report: () => report(device),
   };
   return device;
 }
 
+/**
+ * ASKs until nothing is pending, and answers. Every remote access of the platform goes through here: the calls are made
+ * in registers that are prepared once, and nothing is awaited but the hypercalls.
+ */
 async function drain(cpu: GuestCpu, device: Served): Promise<void> {
+  const { arch } = cpu;
+  const { end, registers } = device;
   for (;;) {
-    const asked = await remioAsk(cpu, device.end.dm);
-    if (asked.kind !== 'request') return;
-    await answer(cpu, device, asked.request);
-    if (!asked.request.more) return;
+    const request = askResult(arch, end.dm, await cpu.hypercall(device.ask));
+    if (request.kind !== 'request') return;
+    const offset = offsetIn(end.window, request.addr, request.width);
+    if (!request.write) {
+      const value = offset < 0 ? 0n : registers.read(offset, request.width);
+      await cpu.hypercall(completionRegisters(arch, request, value));
+    } else if (offset === MMIO.QueueNotify) {
+      // A notification needs no answer from the model: the frontend goes on first, then the queue is looked at.
+      await cpu.hypercall(completionRegisters(arch, request, 0n));
+      registers.write(offset, request.width, request.value);
+    } else {
+      if (offset >= 0) registers.write(offset, request.width, request.value);
+      await cpu.hypercall(completionRegisters(arch, request, 0n));
+      if (offset === MMIO.Status) device.report();
+    }
+    if (!request.more) return;
   }
 }
 
-async function answer(cpu: GuestCpu, device: Served, request: RemioRequest): Promise<void> {
-  const { base, size } = device.end.window;
-  const offset = request.addr - base;
-  const inside = offset >= 0n && offset + BigInt(request.width) <= BigInt(size);
-  if (!request.write) {
-    const value = inside ? device.registers.read(Number(offset), request.width) : 0n;
-    await remioComplete(cpu, request, value);
-    return;
-  }
-  // A notification needs no answer from the model: the frontend goes on first, then the queue is looked at.
-  const early = offset === BigInt(MMIO.QueueNotify);
-  if (early) await remioComplete(cpu, request, 0n);
-  if (inside) device.registers.write(Number(offset), request.width, request.value);
-  if (!early) await remioComplete(cpu, request, 0n);
-  if (offset === BigInt(MMIO.Status)) device.report();
+/** Where in the window an access lies; -1 if not all of it does. */
+function offsetIn(window: GuestDeviceEnd['window'], address: bigint, width: number): number {
+  if (address < window.base) return -1;
+  const offset = Number(address - window.base);
+  return offset + width <= window.size ? offset : -1;
 }
 
 function reportQueues({ end, registers }: Served, vm: GuestVm): void {

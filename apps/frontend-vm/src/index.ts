@@ -9,7 +9,7 @@ export { blkRead, blkVerify, mmioPing };
 
 /** A VM that does nothing: it waits for interrupts. */
 const idle = (): GuestProgram => async (cpu) => {
-  for (;;) await cpu.waitForInterrupt();
+  await cpu.idle();
 };
 
 /** Programs of frontend VMs, by the name that a topology gives; each takes `program.options`. */

@@ -44,6 +44,21 @@ export const dataAbortIss = (access: Omit<MmioAccess, 'address' | 'value'>): big
   (access.write ? ISS_WNR : 0n) |
   DFSC_TRANSLATION_L3;
 
+/** ESR_EL2 of data aborts, each made when it is first needed: there are 1,024, and vCPUs trap all the time. */
+const dataAbortEsrs: (bigint | undefined)[] = Array.from({ length: 1024 }, () => undefined);
+
+/** ESR_EL2 of a load or store that the syndrome describes completely. */
+function dataAbortEsr(access: MmioAccess): bigint {
+  const size = access.width === 8 ? 3 : access.width >> 1;
+  const flags = (access.write ? 4 : 0) | (access.signExtend ? 2 : 0) | (access.registerWidth === 8 ? 1 : 0);
+  const index = (access.register << 5) | (flags << 2) | size;
+  const known = dataAbortEsrs[index];
+  if (known !== undefined) return known;
+  const esr = (EC_DATA_ABORT_LOWER << ESR_EC_SHIFT) | ESR_IL | dataAbortIss(access);
+  dataAbortEsrs[index] = esr;
+  return esr;
+}
+
 /**
  * What hardware shows of an access to an unmapped guest-physical address (stage-2 translation fault), with stage 1 off:
  * FAR holds the guest-physical address.
@@ -54,7 +69,7 @@ export function encodeDataAbort(access: MmioAccess, pc: bigint): Aarch64Trap | u
   if (access.address >= IPA_LIMIT || access.register > XZR || SAS[access.width] === undefined) return undefined;
   return {
     arch: 'aarch64',
-    esr: (EC_DATA_ABORT_LOWER << ESR_EC_SHIFT) | ESR_IL | dataAbortIss(access),
+    esr: dataAbortEsr(access),
     far: access.address,
     hpfar: (access.address >> 12n) << 4n,
     pc,

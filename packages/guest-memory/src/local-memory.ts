@@ -6,6 +6,8 @@ export class LocalMemory implements GuestMemory {
   readonly base: GuestAddress;
   readonly size: number;
   onLocal: () => void = () => {};
+  /** Guest-physical address just past the last byte. */
+  readonly #end: bigint;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #u16: Uint16Array;
@@ -19,6 +21,7 @@ export class LocalMemory implements GuestMemory {
     assert(buffer.byteLength % 4 === 0, 'guest memory is a whole number of words');
     this.base = base;
     this.size = buffer.byteLength;
+    this.#end = base + BigInt(buffer.byteLength);
     this.#bytes = new Uint8Array(buffer);
     this.#view = new DataView(buffer);
     this.#u16 = new Uint16Array(buffer);
@@ -26,10 +29,9 @@ export class LocalMemory implements GuestMemory {
   }
 
   locate(address: bigint, length: number): number {
-    const from = address - this.base;
-    // `from` is exact and `size` below 2^53, so neither the comparison nor the sum can wrap.
-    if (from < 0n || from > BigInt(this.size)) return -1;
-    const offset = Number(from);
+    if (address < this.base || address > this.#end) return -1;
+    // The difference is at most `size`, which is below 2^53: the number is exact, and nothing wraps.
+    const offset = Number(address - this.base);
     return length <= this.size - offset ? offset : -1;
   }
 

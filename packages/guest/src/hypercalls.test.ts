@@ -25,7 +25,13 @@ describe.each(['aarch64', 'riscv64'] as const)('Remote I/O hypercalls on %s', (a
     const { cpu, calls } = answering(arch, 0n, [0xa00_0070n, 0n, 15n, 4n, 9n, 1n]);
     expect(await remioAsk(cpu, 3)).toEqual({
       kind: 'request',
-      request: { dm: 3, addr: 0xa00_0070n, write: true, value: 15n, width: 4, id: 9n, more: true },
+      dm: 3,
+      addr: 0xa00_0070n,
+      write: true,
+      value: 15n,
+      width: 4,
+      id: 9n,
+      more: true,
     });
     expect(calls).toEqual([call(2n)]);
   });
@@ -41,7 +47,16 @@ describe.each(['aarch64', 'riscv64'] as const)('Remote I/O hypercalls on %s', (a
     ['WRITE', true, 0n],
   ])('a completion is a %s with the address and id of its request', async (_name, write, op) => {
     const { cpu, calls } = answering(arch, 0xffff_ffff_ffff_ffffn);
-    const request = { dm: 3, addr: 0xa00_0000n, write, value: 0n, width: 4, id: requestId(9n), more: false };
+    const request = {
+      kind: 'request' as const,
+      dm: 3,
+      addr: 0xa00_0000n,
+      write,
+      value: 0n,
+      width: 4,
+      id: requestId(9n),
+      more: false,
+    };
     expect(await remioComplete(cpu, request, 0x7472_6976n)).toBe(-1n);
     expect(calls).toEqual([call(op, 0xa00_0000n, 0x7472_6976n, 9n)]);
   });

@@ -1,20 +1,21 @@
 import {
+  type Arch,
   HC_E_FAILURE,
   HC_REMIO,
-  hypercallOutput,
+  HYPERCALL_LAYOUT,
   hypercallRegisters,
   hypercallResult,
   REMIO_HYP_ASK,
   REMIO_HYP_NOTIFY,
   REMIO_HYP_READ,
   REMIO_HYP_WRITE,
-  REQUEST_READ,
 } from '@remio/arch';
 import { type RequestId, requestId } from '@remio/base';
 import type { GuestCpu } from './program.js';
 
 /** A request as a backend gets it. */
 export interface RemioRequest {
+  readonly kind: 'request';
   readonly dm: number;
   /** Guest-physical address in the frontend. */
   readonly addr: bigint;
@@ -29,56 +30,61 @@ export interface RemioRequest {
 }
 
 export type AskResult =
-  | { readonly kind: 'request'; readonly request: RemioRequest }
+  | RemioRequest
   | { readonly kind: 'empty' }
   /** A negative result code. */
   | { readonly kind: 'error'; readonly code: bigint };
 
 const EMPTY: AskResult = { kind: 'empty' };
 
-const call = (
-  cpu: GuestCpu,
-  dm: number,
-  op: bigint,
-  addr: bigint,
-  value: bigint,
-  id: bigint,
-): Promise<readonly bigint[]> =>
-  cpu.hypercall(hypercallRegisters(cpu.arch, { nr: HC_REMIO, dm: BigInt(dm), addr, op, value, id }));
+const registersOf = (arch: Arch, dm: number, op: bigint, addr: bigint, value: bigint, id: bigint): readonly bigint[] =>
+  hypercallRegisters(arch, { nr: HC_REMIO, dm: BigInt(dm), addr, op, value, id });
 
-/** ASK: the oldest request that is pending on a device. A failed ASK answers +1, so the code is tested for not 0. */
-export async function remioAsk(cpu: GuestCpu, dm: number): Promise<AskResult> {
-  const registers = await call(cpu, dm, REMIO_HYP_ASK, 0n, 0n, 0n);
-  const code = hypercallResult(cpu.arch, registers);
+/** Registers of ASK: the oldest request that is pending on a device. They are the same for every ASK. */
+export const askRegisters = (arch: Arch, dm: number): readonly bigint[] =>
+  registersOf(arch, dm, REMIO_HYP_ASK, 0n, 0n, 0n);
+
+/** What the registers say after an ASK. A failed one answers +1, so the code is tested for not 0. */
+export function askResult(arch: Arch, dm: number, registers: readonly bigint[]): AskResult {
+  const code = registers[HYPERCALL_LAYOUT[arch].result] ?? 0n;
   if (code === HC_E_FAILURE) return EMPTY;
-  if (code !== 0n) return { kind: 'error', code };
-  const out = (n: number): bigint => hypercallOutput(cpu.arch, registers, n);
+  if (code !== 0n) return { kind: 'error', code: BigInt.asIntN(64, code) };
+  const { outputs } = HYPERCALL_LAYOUT[arch];
   return {
     kind: 'request',
-    request: {
-      dm,
-      addr: out(0),
-      write: Number(out(1)) !== REQUEST_READ,
-      value: out(2),
-      width: Number(out(3)),
-      id: requestId(out(4)),
-      more: out(5) !== 0n,
-    },
+    dm,
+    addr: registers[outputs] ?? 0n,
+    write: registers[outputs + 1] !== REMIO_HYP_READ,
+    value: registers[outputs + 2] ?? 0n,
+    width: Number(registers[outputs + 3] ?? 0n),
+    id: requestId(registers[outputs + 4] ?? 0n),
+    more: registers[outputs + 5] !== 0n,
   };
 }
+
+/**
+ * Registers of READ or WRITE, which complete a request.
+ * @param value what a read gives
+ */
+export const completionRegisters = (arch: Arch, request: RemioRequest, value: bigint): readonly bigint[] =>
+  registersOf(arch, request.dm, request.write ? REMIO_HYP_WRITE : REMIO_HYP_READ, request.addr, value, request.id);
+
+/** Registers of NOTIFY, which raises the frontend's interrupt. */
+export const notifyRegisters = (arch: Arch, dm: number): readonly bigint[] =>
+  registersOf(arch, dm, REMIO_HYP_NOTIFY, 0n, 0n, 0n);
+
+/** ASK: the oldest request that is pending on a device. */
+export const remioAsk = async (cpu: GuestCpu, dm: number): Promise<AskResult> =>
+  askResult(cpu.arch, dm, await cpu.hypercall(askRegisters(cpu.arch, dm)));
 
 /**
  * READ or WRITE: completes a request.
  * @param value what a read gives
  * @returns the result code, 0 on success
  */
-export async function remioComplete(cpu: GuestCpu, request: RemioRequest, value: bigint): Promise<bigint> {
-  const op = request.write ? REMIO_HYP_WRITE : REMIO_HYP_READ;
-  const registers = await call(cpu, request.dm, op, request.addr, value, request.id);
-  return hypercallResult(cpu.arch, registers);
-}
+export const remioComplete = async (cpu: GuestCpu, request: RemioRequest, value: bigint): Promise<bigint> =>
+  hypercallResult(cpu.arch, await cpu.hypercall(completionRegisters(cpu.arch, request, value)));
 
 /** NOTIFY: raises the frontend's interrupt. */
-export async function remioNotify(cpu: GuestCpu, dm: number): Promise<bigint> {
-  return hypercallResult(cpu.arch, await call(cpu, dm, REMIO_HYP_NOTIFY, 0n, 0n, 0n));
-}
+export const remioNotify = async (cpu: GuestCpu, dm: number): Promise<bigint> =>
+  hypercallResult(cpu.arch, await cpu.hypercall(notifyRegisters(cpu.arch, dm)));

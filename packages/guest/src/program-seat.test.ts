@@ -250,4 +250,19 @@ describe('the tasks of one vCPU', () => {
     await bench.next();
     expect(seen).toEqual(['handler 1', 'task 2']);
   });
+
+  it('may sleep for ever: handlers run, and other tasks go on', async () => {
+    const seen: string[] = [];
+    const bench = new Bench('riscv64', async (cpu) => {
+      cpu.onInterrupt(irqId(40), () => {
+        seen.push('handler');
+      });
+      await Promise.all([cpu.idle(), cpu.load32(WINDOW).then((value) => seen.push(`task ${value}`))]);
+    });
+    await bench.answer(5n);
+    expect(await bench.next()).toEqual({ kind: 'wfi' });
+    bench.seat.raise(irqId(40));
+    expect(await bench.next()).toEqual({ kind: 'wfi' });
+    expect(seen).toEqual(['task 5', 'handler']);
+  });
 });

@@ -92,6 +92,8 @@ export class ProgramSeat implements Seat, GuestCpu {
   readonly #pending: IrqId[] = [];
   #pc = 0n;
   #entry = 0n;
+  /** Where the PC goes back to the entry point. */
+  #codeEnd = 0n;
   #on = false;
   /** Counts starts: what a program of a former life still does is not heard. */
   #life = 0;
@@ -100,6 +102,8 @@ export class ProgramSeat implements Seat, GuestCpu {
   readonly #queue: Operation[] = [];
   /** Operations asked for before the interrupt handler that runs now: they go on after it. */
   readonly #held: Operation[] = [];
+  /** A task sleeps for ever. */
+  #idle = false;
   /** Tasks in WFI. */
   readonly #sleepers: (() => void)[] = [];
   /** An interrupt was taken since the tasks went to sleep. */
@@ -183,6 +187,7 @@ export class ProgramSeat implements Seat, GuestCpu {
     const program = this.#machine.symbols.at(entry);
     this.#life += 1;
     this.#entry = entry;
+    this.#codeEnd = entry + BigInt(CODE_SIZE - 4);
     this.#pc = entry;
     this.#operations = 0;
     if (program === undefined) {
@@ -207,6 +212,7 @@ export class ProgramSeat implements Seat, GuestCpu {
     this.#queue.length = 0;
     this.#held.length = 0;
     this.#sleepers.length = 0;
+    this.#idle = false;
     this.#woken = false;
     this.#inHandler = false;
     this.#pending.length = 0;
@@ -248,6 +254,13 @@ export class ProgramSeat implements Seat, GuestCpu {
   waitForInterrupt(): Promise<void> {
     return new Promise((resolve) => {
       this.#sleepers.push(resolve);
+      if (!this.#inRun) this.onRunnable();
+    });
+  }
+
+  idle(): Promise<never> {
+    return new Promise(() => {
+      this.#idle = true;
       if (!this.#inRun) this.onRunnable();
     });
   }
@@ -319,12 +332,14 @@ export class ProgramSeat implements Seat, GuestCpu {
     for (;;) {
       if (!this.#on) return this.#offReason === undefined ? OFF : { kind: 'off', reason: this.#offReason };
       if (!this.#inHandler) {
-        const stopped = this.#queue.length > 0 || this.#sleepers.length > 0;
+        const stopped = this.#queue.length > 0 || this.#sleepers.length > 0 || this.#idle;
         if (stopped && this.#takeInterrupt()) continue;
         if (this.#woken) this.#wake();
       }
       const operation = this.#queue.shift();
-      if (operation === undefined) return this.#sleepers.length > 0 && !this.#inHandler ? WFI : HOST;
+      if (operation === undefined) {
+        return (this.#sleepers.length > 0 || this.#idle) && !this.#inHandler ? WFI : HOST;
+      }
       switch (operation.kind) {
         case 'mmio':
           this.#open = operation;
@@ -343,6 +358,7 @@ export class ProgramSeat implements Seat, GuestCpu {
   /** Every task in WFI goes on, and looks for itself what it waited for. */
   #wake(): void {
     this.#woken = false;
+    if (this.#sleepers.length === 0) return;
     for (const resolve of this.#sleepers.splice(0)) resolve();
   }
 
@@ -359,7 +375,7 @@ export class ProgramSeat implements Seat, GuestCpu {
     const life = this.#life;
     this.#inHandler = true;
     // What was asked for before the handler goes on after it.
-    this.#held.push(...this.#queue.splice(0));
+    if (this.#queue.length > 0) this.#held.push(...this.#queue.splice(0));
     const running = handler(irq);
     if (running === undefined) {
       this.#endHandler();
@@ -383,7 +399,7 @@ export class ProgramSeat implements Seat, GuestCpu {
 
   #endHandler(): void {
     this.#inHandler = false;
-    this.#queue.unshift(...this.#held.splice(0));
+    if (this.#held.length > 0) this.#queue.unshift(...this.#held.splice(0));
   }
 
   #load<T>(address: bigint, width: AccessWidth, as: (value: bigint) => T): Promise<T> {
@@ -455,7 +471,7 @@ export class ProgramSeat implements Seat, GuestCpu {
 
   /** Code of a program is a stretch of addresses that its PC runs through again and again. */
   #nextPc(): bigint {
-    if (this.#pc - this.#entry >= BigInt(CODE_SIZE - 4)) this.#pc = this.#entry;
+    if (this.#pc >= this.#codeEnd) this.#pc = this.#entry;
     return this.#pc;
   }
 

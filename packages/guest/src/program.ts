@@ -31,6 +31,8 @@ export interface GuestCpu {
    * wait for in a loop.
    */
   waitForInterrupt(): Promise<void>;
+  /** WFI for ever: whatever else this task's vCPU does, its interrupt handlers and other tasks do. Never settles. */
+  idle(): Promise<never>;
   /** Registers the handler of an interrupt. Handlers run before the vCPU's next operation, one at a time. */
   onInterrupt(irq: IrqId, handler: (irq: IrqId) => void | Promise<void>): void;
   /** Sends an inter-processor interrupt to another vCPU of this VM; {@link ipiIrq} there. Delivered without a trap. */

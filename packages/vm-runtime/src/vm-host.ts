@@ -48,9 +48,10 @@ export class VmHost {
   readonly #options: VmHostOptions;
   readonly #runner: VcpuRunner;
   readonly #seats: Seat[] = [];
-  readonly #leases = new Map<VmId, LeaseTable>();
-  /** CPU of the board to index of the vCPU in the runner. */
-  readonly #index = new Map<CpuId, number>();
+  /** By VM of the topology. */
+  readonly #leases: (LeaseTable | undefined)[];
+  /** By CPU of the board: index of the vCPU in the runner. */
+  readonly #index: (number | undefined)[];
   readonly #timers: (NodeJS.Timeout | undefined)[] = [];
   readonly #scheduler: { schedule(): void };
   readonly #releases: (() => Promise<void>)[] = [];
@@ -58,15 +59,17 @@ export class VmHost {
 
   constructor(options: VmHostOptions) {
     this.#options = options;
+    this.#leases = options.topology.vms.map(() => undefined);
+    this.#index = options.topology.board.cpus.map(() => undefined);
     const vcpus: Vcpu[] = [];
     for (const hosted of options.vms) {
       const leases = new LeaseTable(hosted.vm.id, options.topology.arch, options.topology.profile);
-      this.#leases.set(hosted.vm.id, leases);
+      this.#leases[hosted.vm.id] = leases;
       for (const [vcpu, seat] of this.#build(hosted.vm, hosted.program).entries()) {
         const cpu = hosted.vm.cpus[vcpu];
         assert(cpu !== undefined, 'a VM has a CPU for each vCPU');
         const index = vcpus.push({ vm: hosted.vm.id, cpu, seat, leases }) - 1;
-        this.#index.set(cpu, index);
+        this.#index[cpu] = index;
         this.#seats.push(seat);
         seat.onTimer = () => this.#armTimer(index);
       }
@@ -90,13 +93,13 @@ export class VmHost {
   receive(record: HypervisorRecord): void {
     switch (record.kind) {
       case 'lease':
-        this.#leases.get(record.vm)?.lease(record);
+        this.#leases[record.vm]?.lease(record);
         return;
       case 'revoke':
-        this.#leases.get(record.vm)?.revoke(record.dm, record.id);
+        this.#leases[record.vm]?.revoke(record.dm, record.id);
         return;
     }
-    const index = this.#index.get(record.cpu);
+    const index = this.#index[record.cpu];
     const seat = index === undefined ? undefined : this.#seats[index];
     if (index === undefined || seat === undefined) return;
     switch (record.kind) {
@@ -109,7 +112,7 @@ export class VmHost {
         this.#complete(index, { kind: 'fault', cause: record.cause, address: record.address });
         return;
       case 'result':
-        this.#leases.get(record.vm)?.answered(record.cpu);
+        this.#leases[record.vm]?.answered(record.cpu);
         this.#complete(index, { kind: 'hypercall', registers: record.registers, pc: record.pc });
         return;
       case 'irq':

@@ -1,5 +1,6 @@
 import {
   type BaoCall,
+  HC_REMIO,
   HYPERCALL_LAYOUT,
   type HypercallFrame,
   SBI_EID_BAO,
@@ -20,7 +21,15 @@ export type Hypercall =
   | { readonly service: 'unknown'; readonly fid: bigint };
 
 /** PSCI's function numbers within the standard secure service: the low five bits. */
-const PSCI_RANGE_MASK = 0xffe0n;
+const PSCI_RANGE_MASK = 0xffe0;
+
+/** Function ids as numbers: they have 32 bits, and bigints are objects. */
+const FN_NUM_MASK = Number(SMCCC_FN_NUM_MASK);
+const STD_SRVC32 = Number(SMCCC_STD_SRVC32);
+const STD_SRVC64 = Number(SMCCC_STD_SRVC64);
+const VND_HYP_SRVC32 = Number(SMCCC_VND_HYP_SRVC32);
+const VND_HYP_SRVC64 = Number(SMCCC_VND_HYP_SRVC64);
+const REMIO = Number(HC_REMIO);
 
 /** Tells from the registers who serves a call (reference: sections B.2 and B.4). */
 export function decodeHypercall(frame: HypercallFrame): Hypercall {
@@ -31,16 +40,17 @@ export function decodeHypercall(frame: HypercallFrame): Hypercall {
     return eid === SBI_EID_BAO ? { service: 'bao', call: baoCall(frame, fid) } : { service: 'sbi', eid, fid };
   }
   // A function id is 32 bits: the upper half of x0 does not count (SMCCC 2.5).
-  const fid = (r[0] ?? 0n) & 0xffff_ffffn;
-  switch (fid & ~SMCCC_FN_NUM_MASK) {
-    case SMCCC_STD_SRVC32:
-    case SMCCC_STD_SRVC64:
-      return (fid & PSCI_RANGE_MASK) === 0n ? { service: 'psci', fid } : { service: 'unknown', fid };
-    case SMCCC_VND_HYP_SRVC32:
-    case SMCCC_VND_HYP_SRVC64:
-      return { service: 'bao', call: baoCall(frame, fid & SMCCC_FN_NUM_MASK) };
+  const fid = Number(BigInt.asUintN(32, r[0] ?? 0n));
+  const number = fid & FN_NUM_MASK;
+  switch (fid - number) {
+    case STD_SRVC32:
+    case STD_SRVC64:
+      return { service: (fid & PSCI_RANGE_MASK) === 0 ? 'psci' : 'unknown', fid: BigInt(fid) };
+    case VND_HYP_SRVC32:
+    case VND_HYP_SRVC64:
+      return { service: 'bao', call: baoCall(frame, number === REMIO ? HC_REMIO : BigInt(number)) };
     default:
-      return { service: 'unknown', fid };
+      return { service: 'unknown', fid: BigInt(fid) };
   }
 }
 
@@ -77,7 +87,7 @@ export function encodeBaoResult(
   ret: bigint,
   out: readonly bigint[] | undefined,
 ): HypercallOutcome {
-  const registers = [...frame.registers];
+  const registers = frame.registers.slice();
   const { outputs, result } = HYPERCALL_LAYOUT[frame.arch];
   if (out !== undefined) {
     for (let n = 0; n < out.length; n += 1) registers[outputs + n] = toU64(out[n] ?? 0n);

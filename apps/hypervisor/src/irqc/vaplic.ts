@@ -23,6 +23,7 @@ import { accessValue, type Delivery, type IrqController, NOTHING, type Served, s
  */
 export class VAplic implements IrqController {
   readonly #base: bigint;
+  readonly #end: bigint;
   readonly #vcpus: number;
   readonly #profile: Profile;
   readonly #mode = new Uint8Array(APLIC_IRQ_LIMIT);
@@ -33,6 +34,7 @@ export class VAplic implements IrqController {
 
   constructor(aia: Extract<InterruptController, { kind: 'aia' }>, vcpus: number, profile: Profile) {
     this.#base = aia.aplic;
+    this.#end = aia.aplic + BigInt(APLIC_SIZE);
     this.#vcpus = vcpus;
     this.#profile = profile;
   }
@@ -48,9 +50,8 @@ export class VAplic implements IrqController {
   }
 
   mmio(_vcpu: number, access: MmioAccess): Served | undefined {
-    const from = access.address - this.#base;
-    if (from < 0n || from >= BigInt(APLIC_SIZE)) return undefined;
-    const offset = Number(from);
+    if (access.address < this.#base || access.address >= this.#end) return undefined;
+    const offset = Number(access.address - this.#base);
     if (offset === APLIC_DOMAINCFG) {
       if (!access.write) return served((0x8000_0000 | this.#domain) >>> 0);
       this.#domain = accessValue(access) & 0x1ff;

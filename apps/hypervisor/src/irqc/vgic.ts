@@ -41,6 +41,9 @@ const BITMAP = GIC_IRQ_LIMIT / 8 + 1;
 export class VGic implements IrqController {
   readonly #gic: Gic;
   readonly #vcpus: number;
+  /** Just past the distributor, and past the redistributors: every access of the VM is compared with them. */
+  readonly #gicdEnd: bigint;
+  readonly #gicrEnd: bigint;
   readonly #enabled = new Uint8Array(GIC_IRQ_LIMIT + 32);
   readonly #pending = new Uint8Array(GIC_IRQ_LIMIT + 32);
   readonly #target = new Uint32Array(GIC_IRQ_LIMIT);
@@ -52,6 +55,8 @@ export class VGic implements IrqController {
   constructor(gic: Gic, vcpus: number) {
     this.#gic = gic;
     this.#vcpus = vcpus;
+    this.#gicdEnd = gic.gicd + BigInt(GICD_SIZE);
+    this.#gicrEnd = gic.kind === 'gicv3' ? gic.gicr + BigInt(GICR_STRIDE * vcpus) : 0n;
     this.#privateEnabled = new Uint8Array(32 * vcpus);
     this.#privatePending = new Uint8Array(32 * vcpus);
   }
@@ -67,14 +72,14 @@ export class VGic implements IrqController {
   }
 
   mmio(vcpu: number, access: MmioAccess): Served | undefined {
-    const distributor = access.address - this.#gic.gicd;
-    if (distributor >= 0n && distributor < BigInt(GICD_SIZE))
-      return this.#distributor(vcpu, Number(distributor), access);
-    if (this.#gic.kind === 'gicv2') return undefined;
-    const redistributor = access.address - this.#gic.gicr;
-    if (redistributor < 0n || redistributor >= BigInt(GICR_STRIDE * this.#vcpus)) return undefined;
-    const owner = Math.floor(Number(redistributor) / GICR_STRIDE);
-    const offset = Number(redistributor) % GICR_STRIDE;
+    const { address } = access;
+    if (address >= this.#gic.gicd && address < this.#gicdEnd) {
+      return this.#distributor(vcpu, Number(address - this.#gic.gicd), access);
+    }
+    if (this.#gic.kind === 'gicv2' || address < this.#gic.gicr || address >= this.#gicrEnd) return undefined;
+    const redistributor = Number(address - this.#gic.gicr);
+    const owner = Math.floor(redistributor / GICR_STRIDE);
+    const offset = redistributor % GICR_STRIDE;
     if (offset < GICR_SGI_FRAME) return served();
     return this.#privateEnable(owner, offset - GICR_SGI_FRAME, GICR_ISENABLER0, GICR_ICENABLER0, access);
   }

@@ -27,6 +27,7 @@ import {
  */
 export class VPlic implements IrqController {
   readonly #base: bigint;
+  readonly #end: bigint;
   readonly #vcpus: number;
   readonly #priority = new Uint32Array(PLIC_IRQ_LIMIT);
   readonly #pending = new Uint8Array(PLIC_IRQ_LIMIT);
@@ -36,6 +37,7 @@ export class VPlic implements IrqController {
 
   constructor(plic: Extract<InterruptController, { kind: 'plic' }>, vcpus: number) {
     this.#base = plic.base;
+    this.#end = plic.base + BigInt(PLIC_SIZE);
     this.#vcpus = vcpus;
     this.#enabled = Array.from({ length: vcpus }, () => new Uint8Array(PLIC_IRQ_LIMIT));
     this.#threshold = new Uint32Array(vcpus);
@@ -48,9 +50,8 @@ export class VPlic implements IrqController {
   }
 
   mmio(_vcpu: number, access: MmioAccess): Served | undefined {
-    const from = access.address - this.#base;
-    if (from < 0n || from >= BigInt(PLIC_SIZE)) return undefined;
-    const offset = Number(from);
+    if (access.address < this.#base || access.address >= this.#end) return undefined;
+    const offset = Number(access.address - this.#base);
     if (offset < 4 * PLIC_IRQ_LIMIT) {
       const irq = offset / 4;
       if (!access.write) return served(this.#priority[irq] ?? 0);

@@ -118,7 +118,8 @@ export class LeaseTable {
     end.taken.push(lease);
     const out = askOutputs(lease.addr, lease.op, lease.value, lease.width, lease.id, end.leases.length > 0);
     const posted: VmRecord = { kind: 'asked', vm: this.#vm, cpu, id: lease.id };
-    return { kind: 'answered', ...encodeBaoResult(frame, HC_E_SUCCESS, out), posted };
+    const { registers, pc } = encodeBaoResult(frame, HC_E_SUCCESS, out);
+    return { kind: 'answered', registers, pc, posted };
   }
 
   #complete(cpu: CpuId, frame: HypercallFrame, call: BaoCall, end: End): LeaseAnswer {
@@ -130,13 +131,15 @@ export class LeaseTable {
     }
     const position = end.taken.findIndex((lease) => lease.id === call.id);
     const lease = end.taken[position];
-    if (lease === undefined || (this.#profile === 'hardened' && BigInt(lease.op) !== call.op)) return FORWARD;
-    end.taken.splice(position, 1);
+    if (lease === undefined || (this.#profile === 'hardened' && lease.op !== Number(call.op))) return FORWARD;
+    if (position === 0) end.taken.shift();
+    else end.taken.splice(position, 1);
     return this.#post(cpu, frame);
   }
 
   #post(cpu: CpuId, frame: HypercallFrame): LeaseAnswer {
     const posted: VmRecord = { kind: 'posted', vm: this.#vm, cpu, frame };
-    return { kind: 'answered', ...encodeBaoResult(frame, HC_E_SUCCESS, undefined), posted };
+    const { registers, pc } = encodeBaoResult(frame, HC_E_SUCCESS, undefined);
+    return { kind: 'answered', registers, pc, posted };
   }
 }

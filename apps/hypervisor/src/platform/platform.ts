@@ -8,7 +8,7 @@ import {
   REMIO_HYP_NOTIFY,
   SUPERVISOR_SOFTWARE_INTERRUPT,
 } from '@remio/arch';
-import { assert, type CpuId, err, irqId, ok, type Result, type VmId } from '@remio/base';
+import { assert, type CpuId, cpuId, err, irqId, ok, type Result, toU64, type VmId } from '@remio/base';
 import type { HypervisorRecord, VmRecord } from '@remio/protocol';
 import type { Topology } from '@remio/topology';
 import { accessFault, decodeHypercall, decodeTrap, encodeBaoResult, extendRead, trapPc } from '../abi/index.js';
@@ -85,6 +85,8 @@ export class Platform {
   readonly #host: PlatformHost;
   readonly #cpus: readonly (Cpu | undefined)[];
   readonly #machines: readonly Machine[];
+  /** By CPU: the core's input that makes it handle its messages. */
+  readonly #deliveries: readonly CoreInput[];
   /** CPUs that messages were queued on, in order. */
   readonly #ipis: CpuId[] = [];
   /** [backend VM][dm] and [frontend VM][dm]: the device's statistics, shared by both ends. */
@@ -105,6 +107,7 @@ export class Platform {
       });
     }
     this.#cpus = cpus;
+    this.#deliveries = cpus.map((_, cpu) => ({ kind: 'deliver', cpu: cpuId(cpu) }));
     this.#machines = topology.vms.map((vm) => ({
       id: vm.id,
       cpus: vm.cpus,
@@ -247,7 +250,7 @@ export class Platform {
         break;
     }
     this.#deliver();
-    return ok(undefined);
+    return DONE;
   }
 
   #trap(id: CpuId, cpu: Cpu, trap: MmioTrap, now: number): void {
@@ -265,7 +268,7 @@ export class Platform {
     }
     const { access, step } = decoded.value;
     cpu.write = access.write;
-    cpu.nextPc = BigInt.asUintN(64, trapPc(trap) + BigInt(step));
+    cpu.nextPc = toU64(trapPc(trap) + (step === 4 ? 4n : 2n));
     cpu.register = undefined;
     if (this.#emulate(machine, cpu, access)) this.#resume(id, cpu);
     else this.#step({ kind: 'mmio', cpu: id, access, now });
@@ -346,7 +349,7 @@ export class Platform {
       const state = this.#core.data.cpus[cpu];
       // The reference spins inside the hypervisor while an access waits: that CPU handles nothing.
       const deaf = state?.halted || (state?.waiting !== undefined && this.topology.profile === 'reference');
-      if (!deaf) this.#step({ kind: 'deliver', cpu });
+      if (!deaf) this.#step(this.#deliveries[cpu] ?? { kind: 'deliver', cpu });
     }
   }
 
@@ -483,6 +486,8 @@ export class Platform {
     return cpu;
   }
 }
+
+const DONE = ok(undefined);
 
 const MODE_TEXT: Readonly<Record<CpuMode, string>> = {
   off: 'off',

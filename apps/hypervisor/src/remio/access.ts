@@ -1,5 +1,5 @@
 import { type MmioAccess, REQUEST_READ, REQUEST_WRITE } from '@remio/arch';
-import { assert, type CpuId, toU64, truncate } from '@remio/base';
+import { assert, type CpuId, truncate } from '@remio/base';
 import type { Effects } from './effects.js';
 import { sendNotify } from './messages.js';
 import { allocateRequest } from './pool.js';
@@ -32,14 +32,12 @@ export function mmio(core: CoreData, fx: Effects, cpu: CpuId, access: MmioAccess
 
 /** The device that an access goes to, if a frontend window of the VM holds the address. */
 function route(core: CoreData, fx: Effects, cpu: CpuId, vm: number, address: bigint): Device | undefined {
-  const ends = core.config.vms[vm]?.devices ?? [];
-  const owner = ends.findIndex(
-    (end) => end.type === 'frontend' && end.va <= address && address < toU64(end.va + end.size),
-  );
+  const windows = core.windows[vm] ?? [];
+  const owner = windows.findIndex(({ frontend, from, to }) => frontend && from <= address && address < to);
   if (owner < 0) return undefined;
   // The reference looks a second time, through ends of either type, and takes a window's end for part of it.
-  const second = ends.findIndex((end) => end.va <= address && address <= toU64(end.va + end.size));
-  const chosen = core.profile === 'reference' ? (second < 0 ? ends.length - 1 : second) : owner;
+  const second = windows.findIndex(({ from, to }) => from <= address && address <= to);
+  const chosen = core.profile === 'reference' ? (second < 0 ? windows.length - 1 : second) : owner;
   if (core.profile === 'hardened' && second !== owner) fx.rule('H-ROUTE', cpu);
   return core.devices[core.ends[vm]?.[chosen] ?? -1];
 }

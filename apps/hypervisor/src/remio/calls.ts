@@ -10,6 +10,7 @@ import {
   REMIO_HYP_NOTIFY,
   REMIO_HYP_READ,
   REMIO_HYP_WRITE,
+  REQUEST_READ,
 } from '@remio/arch';
 import { type CpuId, type RequestId, U64_MAX } from '@remio/base';
 import type { Effects } from './effects.js';
@@ -77,7 +78,17 @@ export const askOutputs = (
   width: number,
   id: RequestId,
   more: boolean,
-): readonly bigint[] => [addr, BigInt(op), value, BigInt(width), id, more ? 1n : 0n];
+): readonly bigint[] => [
+  addr,
+  op === REQUEST_READ ? 1n : 0n,
+  value,
+  WIDTHS[width] ?? BigInt(width),
+  id,
+  more ? 1n : 0n,
+];
+
+/** Access widths as registers hold them. */
+const WIDTHS: Readonly<Record<number, bigint>> = { 1: 1n, 2: 2n, 4: 4n, 8: 8n };
 
 function completion(
   core: CoreData,

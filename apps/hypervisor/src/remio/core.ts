@@ -7,6 +7,7 @@ import {
   ok,
   type Result,
   requestId,
+  toU64,
   unreachable,
   type VmId,
 } from '@remio/base';
@@ -67,7 +68,7 @@ export class RemioCore {
     return this.#core;
   }
 
-  /** Takes an input to its end. The effects are valid until the next step. */
+  /** Takes an input to its end. */
   step(input: CoreInput): readonly CoreEffect[] {
     const fx = this.#effects;
     const core = this.#core;
@@ -148,6 +149,9 @@ function build(config: RemioConfig, profile: Profile): Result<CoreData, CoreEven
       pending: [],
     })),
     ends: paired.ends,
+    windows: config.vms.map(({ devices }) =>
+      devices.map(({ type, va, size }) => ({ frontend: type === 'frontend', from: va, to: toU64(va + size) })),
+    ),
     requests: Array.from({ length: config.slots }, (_, slot) => freshRequest(slot)),
     incarnations: config.vms.map(() => 0),
     order: 0,

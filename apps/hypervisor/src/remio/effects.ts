@@ -5,10 +5,11 @@ import type { AccessResult, CoreEffect, EventCode, FaultReason } from './types.j
 
 /** Collects what leaves the core in a step. */
 export class Effects {
-  readonly list: CoreEffect[] = [];
+  list: CoreEffect[] = [];
 
+  /** Starts a step: its effects are the caller's to keep. */
   clear(): void {
-    this.list.length = 0;
+    this.list = [];
   }
 
   push(effect: CoreEffect): void {

@@ -1,18 +1,17 @@
 import { requestId } from '@remio/base';
 import type { CoreData, Request } from './state.js';
 
+/** Up to here a number is exact. */
+const SAFE = BigInt(Number.MAX_SAFE_INTEGER);
+
 /** The id of a slot's present use. The reference's ids are slot numbers. */
 const idOf = (core: CoreData, slot: number, generation: number): Request['id'] =>
-  requestId(
-    core.profile === 'reference' ? BigInt(slot) : BigInt(slot) + BigInt(core.config.slots) * BigInt(generation),
-  );
+  // Exact: a slot is not used 2^53 / slots times.
+  requestId(BigInt(core.profile === 'reference' ? slot : slot + core.config.slots * generation));
 
 /** Takes the lowest free slot; undefined when there is none. */
 export function allocateRequest(core: CoreData): Request | undefined {
-  for (const request of core.requests) {
-    if (request.state === 'free') return request;
-  }
-  return undefined;
+  return core.requests.find((request) => request.state === 'free');
 }
 
 /** Gives a slot back. Its ids so far are void. */
@@ -29,9 +28,10 @@ export function renewId(core: CoreData, request: Request): void {
 
 /** The slot that an id of any use names: as the reference, which knows slots only. */
 export function slotOf(core: CoreData, id: bigint): Request | undefined {
-  const slots = BigInt(core.config.slots);
-  if (core.profile === 'reference') return id < slots ? core.requests[Number(id)] : undefined;
-  return slots === 0n ? undefined : core.requests[Number(id % slots)];
+  const { slots } = core.config;
+  if (slots === 0) return undefined;
+  if (core.profile === 'reference') return id < BigInt(slots) ? core.requests[Number(id)] : undefined;
+  return core.requests[id <= SAFE ? Number(id) % slots : Number(id % BigInt(slots))];
 }
 
 /** The slot whose present use an id names. */

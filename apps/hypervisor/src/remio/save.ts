@@ -9,7 +9,6 @@ import {
   requestId,
   restoring,
   type SavedValue,
-  U64_MAX,
 } from '@remio/base';
 import type { CoreData, RequestState } from './state.js';
 import type { CpuMessage } from './types.js';
@@ -174,8 +173,9 @@ function restoreRequests(core: CoreData, state: SavedValue): void {
     if (request === undefined) return;
     request.generation = saved.field('generation').integer(0, 2 ** 40);
     if (core.profile === 'hardened') {
-      request.id = requestId(BigInt(slot) + BigInt(core.config.slots) * BigInt(request.generation));
-      if (request.id > U64_MAX) saved.field('generation').refuse('an id of 64 bits');
+      const id = slot + core.config.slots * request.generation;
+      if (!Number.isSafeInteger(id)) saved.field('generation').refuse('an id up to 2^53');
+      else request.id = requestId(BigInt(id));
     }
     request.state = saved.field('state').oneOf('free', 'pending', 'processing', 'complete');
     if (request.state === 'free') continue;

@@ -61,6 +61,14 @@ export interface CpuState {
   readonly queue: CpuMessage[];
 }
 
+/** The range of an end's window; a backend's is empty, at 0. */
+export interface EndWindow {
+  readonly frontend: boolean;
+  readonly from: bigint;
+  /** `va + size`, modulo 2^64. */
+  readonly to: bigint;
+}
+
 /** All of the core's state. */
 export interface CoreData {
   readonly profile: Profile;
@@ -69,6 +77,8 @@ export interface CoreData {
   readonly devices: readonly Device[];
   /** [VM][dm]: index of the device. */
   readonly ends: readonly (readonly number[])[];
+  /** [VM][dm]: where the end's window lies. */
+  readonly windows: readonly (readonly EndWindow[])[];
   readonly requests: readonly Request[];
   /** Incarnation of each VM's process; 0 before the first. */
   readonly incarnations: number[];
