@@ -25,10 +25,15 @@ export interface DeviceIo {
 export interface VirtioDevice {
   /** Device type (5). */
   readonly deviceId: number;
-  /** Device-specific features and ring features offered; the register model adds the transport's. */
+  /** Device-specific features offered; the register model adds those of the transport and of rings. */
   readonly features: bigint;
+  /**
+   * Ring features that this model cannot have, as a set: IN_ORDER where chains wait for events of their own, for
+   * instance, since the first would keep back all others.
+   */
+  readonly withheldRingFeatures?: bigint;
   readonly queueCount: number;
-  /** QueueSizeMax of every queue, a power of two. */
+  /** QueueSizeMax of every queue, 1 to 32768; of split rings, the largest power of two that is not above. */
   readonly queueSizeMax: number;
   /** The device configuration (4.2.2, from 0x100), little-endian. */
   readonly config: Uint8Array;
@@ -45,6 +50,12 @@ export interface VirtioDevice {
   resume?(): void;
   /** The driver notified a queue that is ready. */
   notify(queue: number): void;
+  /**
+   * The driver resets this queue (2.6.1), which shows nothing new any more. The reset ends when every chain that was popped
+   * has been pushed, which nobody sees: so a model that keeps chains without working on them pushes them now. Absent: the
+   * model keeps none. Afterwards the driver may make the queue ready again: the same object goes on, empty.
+   */
+  resetQueue?(queue: number): void;
   /**
    * The driver reset the device. Call `done` when nothing that the device started can touch guest memory any more;
    * until then Status does not read 0 (2.4).

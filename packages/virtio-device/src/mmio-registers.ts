@@ -1,7 +1,9 @@
 import { assert, err, hex, type Result, restoring } from '@remio/base';
 import type { GuestMemory } from '@remio/guest-memory';
 import {
+  ALL_RING_FEATURES,
   featureSet,
+  hasFeature,
   INTERRUPT_CONFIG_CHANGE,
   INTERRUPT_USED_BUFFER,
   MMIO,
@@ -13,10 +15,20 @@ import {
   STATUS_FAILED,
   STATUS_FEATURES_OK,
   VIRTIO_F_ACCESS_PLATFORM,
+  VIRTIO_F_NOTIFICATION_DATA,
+  VIRTIO_F_RING_RESET,
   VIRTIO_F_VERSION_1,
 } from '@remio/virtio-spec';
-import { activateDeviceQueue, type DeviceQueue, type QueueConfig, type QueueError } from '@remio/virtqueue';
+import {
+  activateDeviceQueue,
+  type DeviceQueue,
+  type QueueConfig,
+  type QueueError,
+  queueSizeWithin,
+} from '@remio/virtqueue';
 import type { VirtioDevice } from './device.js';
+import { QueueRegisters } from './queue-registers.js';
+import { RunningQueue } from './running-queue.js';
 import {
   featuresAcceptable,
   PREREQUISITES,
@@ -38,24 +50,6 @@ export interface RegistersHost {
   trace?(event: { readonly what: string; readonly clause: string; readonly detail: string }): void;
 }
 
-/** What the driver programmed for one queue. */
-interface QueueRegisters {
-  size: number;
-  /** Halves of the three addresses: descriptors, driver area, device area; low, then high. */
-  readonly halves: Uint32Array;
-  ready: boolean;
-}
-
-/** Queue addresses by the offset of their registers. */
-const ADDRESS_HALF: Readonly<Record<number, number>> = {
-  [MMIO.QueueDescLow]: 0,
-  [MMIO.QueueDescHigh]: 1,
-  [MMIO.QueueDriverLow]: 2,
-  [MMIO.QueueDriverHigh]: 3,
-  [MMIO.QueueDeviceLow]: 4,
-  [MMIO.QueueDeviceHigh]: 5,
-};
-
 /**
  * The registers of a virtio-mmio device, version 2 (4.2.2), and the life of the device behind them. Whatever a driver
  * writes, in whatever order and width, ends in a defined state.
@@ -66,7 +60,9 @@ export class MmioRegisters {
   readonly #host: RegistersHost;
   readonly #offered: bigint;
   readonly #queues: readonly QueueRegisters[];
-  #running: (DeviceQueue | undefined)[] = [];
+  #running: (RunningQueue | undefined)[] = [];
+  /** Queues of which the driver was told that they are broken. */
+  readonly #latched = new Set<number>();
   #status = 0;
   #resetting = false;
   #active = false;
@@ -79,17 +75,17 @@ export class MmioRegisters {
   /** Counts resets: what a former life of the device still has to say is not heard. */
   #life = 0;
 
-  constructor(device: VirtioDevice, memory: GuestMemory, host: RegistersHost) {
+  /** @param ringFeatures those of {@link RING_FEATURES} that are offered, where the model can have them */
+  constructor(device: VirtioDevice, memory: GuestMemory, host: RegistersHost, ringFeatures = ALL_RING_FEATURES) {
     this.device = device;
     this.#memory = memory;
     this.#host = host;
     // The reference's device models offer ACCESS_PLATFORM always: rings and buffers lie in the memory that both VMs map.
-    this.#offered = device.features | featureSet(VIRTIO_F_VERSION_1, VIRTIO_F_ACCESS_PLATFORM);
-    this.#queues = Array.from({ length: device.queueCount }, () => ({
-      size: 0,
-      halves: new Uint32Array(6),
-      ready: false,
-    }));
+    this.#offered =
+      (device.features & ~ALL_RING_FEATURES) |
+      (ringFeatures & ~(device.withheldRingFeatures ?? 0n)) |
+      featureSet(VIRTIO_F_VERSION_1, VIRTIO_F_ACCESS_PLATFORM);
+    this.#queues = Array.from({ length: device.queueCount }, () => new QueueRegisters());
   }
 
   /** Device status (2.1). */
@@ -100,7 +96,12 @@ export class MmioRegisters {
   /** Queues as the driver programmed them, for those that are ready. */
   queueConfig(index: number): QueueConfig | undefined {
     const queue = this.#queues[index];
-    return queue?.ready ? configOf(queue) : undefined;
+    return queue?.ready ? queue.config : undefined;
+  }
+
+  /** Features that were negotiated so far. */
+  get features(): bigint {
+    return (this.#status & STATUS_FEATURES_OK) === 0 ? 0n : this.#driverFeatures;
   }
 
   /**
@@ -145,13 +146,14 @@ export class MmioRegisters {
         halves: [...halves],
         ready,
         running: this.#running[index]?.save() ?? null,
+        reset: !ready && this.#running[index]?.runs === false,
       })),
     };
   }
 
   /**
    * Takes over what {@link save} gave, into a device that does not run. The state is checked as hostile input would be;
-   * chains in flight are served anew, and a reset that waited for them has ended.
+   * chains in flight are served anew, and a reset (of the device or of a queue) that waited for them has ended.
    * @returns the first thing that is wrong with it: the device is then as after a reset
    */
   restore(state: unknown): Result<void, string> {
@@ -169,23 +171,23 @@ export class MmioRegisters {
   }
 
   #takeOver(image: RegisterImage): void {
+    this.#status = image.status;
     this.#driverFeatures = image.driverFeatures;
-    this.#running = image.queues.map(({ size, halves, ready, running }, index) => {
+    this.#running = image.queues.map(({ size, halves, ready, running, reset }, index) => {
       const queue = this.#queues[index];
       assert(queue !== undefined, 'a device has registers for each queue');
       queue.size = size;
       queue.halves.set(halves);
       queue.ready = ready;
-      if (running.isNull) return undefined;
+      if (running.isNull) return reset ? new RunningQueue(undefined) : undefined;
       const activated = this.#start(queue);
       if (!activated.ok) return running.refuse(`null: the queue cannot run, ${activated.error.detail}`);
       running.give((state) => activated.value.restore(state));
       if (activated.value.inFlight > 0 && this.device.resume === undefined) {
         running.refuse('no chains in flight: this device cannot serve them anew');
       }
-      return activated.value;
+      return new RunningQueue(activated.value);
     });
-    this.#status = image.status;
     this.#resetting = image.resetting;
     this.#interruptStatus = image.interruptStatus;
     this.#generation = image.generation;
@@ -210,9 +212,11 @@ export class MmioRegisters {
           ? 0
           : Number((this.#offered >> BigInt(32 * this.#deviceFeaturesSel)) & 0xffff_ffffn);
       case MMIO.QueueSizeMax:
-        return this.#queues[this.#queueSel] === undefined ? 0 : this.device.queueSizeMax;
+        return this.#queues[this.#queueSel] === undefined ? 0 : this.#queueSizeMax;
       case MMIO.QueueReady:
         return this.#queues[this.#queueSel]?.ready ? 1 : 0;
+      case MMIO.QueueReset:
+        return this.#running[this.#queueSel]?.resetting ? 1 : 0;
       case MMIO.InterruptStatus:
         return this.#interruptStatus;
       case MMIO.Status:
@@ -266,6 +270,9 @@ export class MmioRegisters {
       case MMIO.QueueDeviceHigh:
         this.#setQueue(offset, value);
         return;
+      case MMIO.QueueReset:
+        if (value === 1) this.#resetQueue(this.#queueSel);
+        return;
       case MMIO.SHMSel:
         return;
       default:
@@ -314,33 +321,61 @@ export class MmioRegisters {
     return false;
   }
 
+  /** 2.7, 2.8: a split queue has a power of two of descriptors, a packed one any number. */
+  get #queueSizeMax(): number {
+    return queueSizeWithin(this.device.queueSizeMax, this.features);
+  }
+
   #setQueue(offset: number, value: number): void {
     const queue = this.#queues[this.#queueSel];
-    const changeable = queue !== undefined && !this.#active && (this.#status & STATUS_FEATURES_OK) !== 0;
+    const running = this.#running[this.#queueSel];
+    // 2.6.1.2: of a device that runs, a queue that was reset is set up as at the start.
+    const stopped = !this.#active || (running !== undefined && !running.runs && !running.resetting);
+    const changeable = queue !== undefined && stopped && (this.#status & STATUS_FEATURES_OK) !== 0;
     if (!changeable || (queue.ready && offset !== MMIO.QueueReady)) {
       this.#trace('4.2.3.2', `queue ${this.#queueSel} cannot be changed now`);
       return;
     }
-    if (offset === MMIO.QueueSize) queue.size = value;
-    else if (offset === MMIO.QueueReady) queue.ready = value === 1;
-    else queue.halves[ADDRESS_HALF[offset] ?? 0] = value;
+    if (offset !== MMIO.QueueReady) {
+      queue.write(offset, value);
+      return;
+    }
+    queue.ready = value === 1;
+    if (!queue.ready || running === undefined) return;
+    const activated = this.#start(queue);
+    if (activated.ok) running.start(activated.value);
+    else this.#broken(this.#queueSel, activated.error);
+  }
+
+  /** 2.6.1.1: nothing more is taken from the queue; its reset ends when what was taken has ended. */
+  #resetQueue(index: number): void {
+    const queue = this.#queues[index];
+    const running = this.#running[index];
+    if (!hasFeature(this.features, VIRTIO_F_RING_RESET) || queue === undefined || running?.runs !== true) {
+      this.#trace('2.6.1', `a reset of queue ${index}, which does not run or cannot be reset`);
+      return;
+    }
+    queue.clear();
+    this.#latched.delete(index);
+    running.stop();
+    this.device.resetQueue?.(index);
   }
 
   #activate(): void {
     this.#running = this.#queues.map((queue, index) => {
       if (!queue.ready) return undefined;
       const activated = this.#start(queue);
-      if (activated.ok) return activated.value;
+      if (activated.ok) return new RunningQueue(activated.value);
       this.#broken(index, activated.error);
       return undefined;
     });
     this.#run();
   }
 
-  #start(queue: QueueRegisters): Result<DeviceQueue, QueueError> {
-    return queue.size <= this.device.queueSizeMax
-      ? activateDeviceQueue(this.#memory, configOf(queue), this.#driverFeatures)
-      : err(sizeError(queue.size, this.device.queueSizeMax));
+  #start({ config }: QueueRegisters): Result<DeviceQueue, QueueError> {
+    return config.size <= this.#queueSizeMax
+      ? activateDeviceQueue(this.#memory, config, this.#driverFeatures)
+      : err(sizeError(config.size, this.#queueSizeMax));
   }
 
   /** Gives the queues that run to the device. */
@@ -353,7 +388,11 @@ export class MmioRegisters {
       features: this.#driverFeatures,
       queues: this.#running,
       used: (index) => {
-        if (alive() && this.#running[index]?.shouldInterrupt()) this.#raise(INTERRUPT_USED_BUFFER);
+        const queue = this.#running[index];
+        if (!alive() || queue === undefined) return;
+        if (queue.shouldInterrupt()) this.#raise(INTERRUPT_USED_BUFFER);
+        // What the driver asked for may have been impossible (2.8.14).
+        if (queue.error !== undefined) this.#broken(index, queue.error);
       },
       configChanged: () => {
         if (!alive()) return;
@@ -371,14 +410,18 @@ export class MmioRegisters {
   }
 
   #broken(index: number, error: QueueError): void {
+    if (this.#latched.has(index)) return;
+    this.#latched.add(index);
     this.#trace(error.clause, `queue ${index} is broken: ${error.detail}`);
     this.#status |= STATUS_DEVICE_NEEDS_RESET;
     // 2.1.2: the driver is told only when it can be listening.
     if ((this.#status & STATUS_DRIVER_OK) !== 0) this.#raise(INTERRUPT_CONFIG_CHANGE);
   }
 
-  #notify(index: number): void {
-    if (!this.#active || this.#running[index] === undefined) {
+  #notify(value: number): void {
+    // 2.9: where the driver will go on is not believed; the ring is looked at all the same.
+    const index = hasFeature(this.features, VIRTIO_F_NOTIFICATION_DATA) ? value & 0xffff : value;
+    if (!this.#active || this.#running[index]?.runs !== true) {
       this.#trace('4.2.3.3', `a notification of queue ${index}, which does not run`);
       return;
     }
@@ -403,16 +446,13 @@ export class MmioRegisters {
     this.#resetting = false;
     this.#active = false;
     this.#running = [];
+    this.#latched.clear();
     this.#interruptStatus = 0;
     this.#deviceFeaturesSel = 0;
     this.#driverFeaturesSel = 0;
     this.#driverFeatures = 0n;
     this.#queueSel = 0;
-    for (const queue of this.#queues) {
-      queue.size = 0;
-      queue.halves.fill(0);
-      queue.ready = false;
-    }
+    for (const queue of this.#queues) queue.clear();
   }
 
   #readConfig(offset: number, width: number): bigint {
@@ -437,11 +477,6 @@ export class MmioRegisters {
     this.#host.trace?.({ what: 'driver', clause, detail });
   }
 }
-
-const configOf = ({ size, halves }: QueueRegisters): QueueConfig => {
-  const address = (n: number): bigint => (BigInt(halves[n + 1] ?? 0) << 32n) | BigInt(halves[n] ?? 0);
-  return { size, descriptorArea: address(0), driverArea: address(2), deviceArea: address(4) };
-};
 
 const sizeError = (size: number, max: number): QueueError => ({
   code: 'queue-size',

@@ -244,7 +244,7 @@ describe('A48: a saved state that no device can be in', () => {
     ...(saved(new Bench().up(steps)) as object),
     ...change,
   });
-  const idle = { size: 8, halves: [0, 0, 0, 0, 0, 0], ready: true, running: null };
+  const idle = { size: 8, halves: [0, 0, 0, 0, 0, 0], ready: true, running: null, reset: false };
 
   it.each([
     ['more chains taken than the ring holds', running((q) => Object.assign(q, { lastAvail: 20 })), 'running: inFlight'],
@@ -264,6 +264,11 @@ describe('A48: a saved state that no device can be in', () => {
     ['a queue that is ready and does not run', fields({ queues: [idle] }), 'queues[0].running'],
     ['a queue that runs before DRIVER_OK', fields({ queues: [{ ...idle, running: {} }] }, 4), 'queues[0].running'],
     ['a queue that runs where no memory is', fields({ queues: [{ ...idle, running: {} }] }), 'outside the memory'],
+    [
+      'a queue that was reset without RING_RESET',
+      fields({ queues: [{ ...idle, ready: false, reset: true }] }),
+      'reset',
+    ],
     ['a queue above QueueSizeMax', fields({ queues: [{ ...idle, size: 512, running: {} }] }), 'QueueSizeMax'],
     ['nothing', null, 'state'],
   ])('%s', (_, state, place) => {

@@ -9,6 +9,7 @@ import {
   STATUS_DRIVER_OK,
   STATUS_FAILED,
   STATUS_FEATURES_OK,
+  VIRTIO_F_RING_RESET,
   VIRTIO_F_VERSION_1,
 } from '@remio/virtio-spec';
 import type { VirtioDevice } from './device.js';
@@ -48,6 +49,8 @@ export interface SavedRegisters {
     readonly ready: boolean;
     /** The state of a queue that runs. */
     readonly running: unknown;
+    /** The driver has reset the queue (2.6.1), and not made it ready again. */
+    readonly reset: boolean;
   }[];
 }
 
@@ -59,6 +62,7 @@ export interface RegisterImage extends Omit<SavedRegisters, 'format' | 'deviceId
     readonly halves: readonly number[];
     readonly ready: boolean;
     readonly running: SavedValue;
+    readonly reset: boolean;
   }[];
 }
 
@@ -97,7 +101,7 @@ export function readRegisters(saved: SavedValue, device: VirtioDevice, offered: 
     queues: saved
       .field('queues')
       .list(device.queueCount)
-      .map((queue) => readQueue(queue, status)),
+      .map((queue) => readQueue(queue, status, driverFeatures)),
   };
 }
 
@@ -115,7 +119,7 @@ function readStatus(saved: SavedValue): number {
   return status;
 }
 
-function readQueue(saved: SavedValue, status: number): RegisterImage['queues'][number] {
+function readQueue(saved: SavedValue, status: number, features: bigint): RegisterImage['queues'][number] {
   const ready = saved.field('ready').boolean();
   if (ready && (status & STATUS_FEATURES_OK) === 0) saved.field('ready').refuse('false before FEATURES_OK');
   const running = saved.field('running');
@@ -125,6 +129,9 @@ function readQueue(saved: SavedValue, status: number): RegisterImage['queues'][n
   // A queue that is ready and does not run could not be started.
   const startable = (status & STATUS_DRIVER_OK) === 0 || (status & STATUS_DEVICE_NEEDS_RESET) !== 0;
   if (running.isNull && ready && !startable) running.refuse('the state of a queue that runs');
+  const reset = saved.field('reset').boolean();
+  const resettable = !ready && (status & STATUS_DRIVER_OK) !== 0 && hasFeature(features, VIRTIO_F_RING_RESET);
+  if (reset && !resettable) saved.field('reset').refuse('false for a queue that was not reset');
   return {
     size: saved.field('size').integer(0, U32_MAX),
     halves: saved
@@ -133,5 +140,6 @@ function readQueue(saved: SavedValue, status: number): RegisterImage['queues'][n
       .map((half) => half.integer(0, U32_MAX)),
     ready,
     running,
+    reset,
   };
 }

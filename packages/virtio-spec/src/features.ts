@@ -18,6 +18,21 @@ export const featureSet = (...bits: readonly number[]): bigint =>
 /** Whether a set has a feature. */
 export const hasFeature = (set: bigint, bit: number): boolean => ((set >> BigInt(bit)) & 1n) !== 0n;
 
+/** Features of queues and their notifications that every device can have (6), by the names that a topology gives them. */
+export const RING_FEATURES = {
+  indirect_desc: VIRTIO_F_INDIRECT_DESC,
+  event_idx: VIRTIO_F_EVENT_IDX,
+  packed: VIRTIO_F_RING_PACKED,
+  in_order: VIRTIO_F_IN_ORDER,
+  notification_data: VIRTIO_F_NOTIFICATION_DATA,
+  ring_reset: VIRTIO_F_RING_RESET,
+} as const;
+
+export type RingFeatureName = keyof typeof RING_FEATURES;
+
+/** All of {@link RING_FEATURES}. */
+export const ALL_RING_FEATURES = featureSet(...Object.values(RING_FEATURES));
+
 /** Device types (5). */
 export const DEVICE_ID_NETWORK = 1;
 export const DEVICE_ID_BLOCK = 2;

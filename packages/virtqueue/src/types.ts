@@ -47,7 +47,7 @@ export type Popped =
   | { readonly kind: 'broken'; readonly error: QueueError };
 
 /** A chain that was popped earlier, once more. */
-export type Recalled = Extract<Popped, { readonly kind: 'chain' | 'rejected' | 'broken' }>;
+export type Recalled = Exclude<Popped, { readonly kind: 'empty' }>;
 
 /** A chain that the device has finished with. */
 export interface Used {
