@@ -6,7 +6,6 @@ import {
   BLK_RANGE_UNMAP,
   BLK_STATUS_SIZE,
   DEVICE_ID_BLOCK,
-  featureSet,
   hasFeature,
   SECTOR_SIZE,
   VIRTIO_BLK_F_CONFIG_WCE,
@@ -26,8 +25,6 @@ import {
   VIRTIO_BLK_T_OUT,
   VIRTIO_BLK_T_SECURE_ERASE,
   VIRTIO_BLK_T_WRITE_ZEROES,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_INDIRECT_DESC,
 } from '@remio/virtio-spec';
 import type { Chain, Segment } from '@remio/virtqueue';
 import type { DeviceIo, VirtioDevice } from '../device.js';
@@ -92,7 +89,7 @@ export class BlockDevice implements VirtioDevice {
     this.#limits = blockLimits(options);
     this.queueCount = this.#limits.queues;
     this.queueSizeMax = this.#limits.queueSize;
-    this.features = blockFeatures(storage, options) | featureSet(VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX);
+    this.features = blockFeatures(storage, options);
     this.config = blockConfig(storage, options);
     this.#setWriteback(0n);
     this.#id = new Uint8Array(BLK_ID_SIZE);

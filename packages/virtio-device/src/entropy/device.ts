@@ -1,10 +1,4 @@
-import {
-  DEVICE_ID_ENTROPY,
-  ENTROPY_REQUESTQ,
-  featureSet,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_INDIRECT_DESC,
-} from '@remio/virtio-spec';
+import { DEVICE_ID_ENTROPY, ENTROPY_REQUESTQ } from '@remio/virtio-spec';
 import type { Chain } from '@remio/virtqueue';
 import type { DeviceIo, VirtioDevice } from '../device.js';
 import { QueueServer } from '../queue-server.js';
@@ -22,7 +16,7 @@ export const ENTROPY_PIECE = 64 * 1024;
 /** An entropy device (5.4): fills buffers with bytes of a {@link RandomSource}, straight in guest memory. */
 export class EntropyDevice implements VirtioDevice {
   readonly deviceId = DEVICE_ID_ENTROPY;
-  readonly features = featureSet(VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX);
+  readonly features = 0n;
   readonly queueCount = 1;
   readonly queueSizeMax = 64;
   readonly config = new Uint8Array(0);
