@@ -1,15 +1,7 @@
 import {
   type Arch,
-  DEFAULT_CONDUIT,
   enableInterruptSequence,
-  encodeDataAbort,
-  encodeGuestPageFault,
-  FIRST_REGISTER,
-  HYPERCALL_REGISTERS,
-  hypercallFrame,
   type InterruptController,
-  type MmioAccess,
-  type MmioTrap,
   PSCI_CPU_ON,
   SBI_EID_HSM,
   SBI_EID_TIME,
@@ -20,11 +12,13 @@ import {
   VIRTUAL_TIMER_PPI,
   vcpuMpidr,
 } from '@remio/arch';
-import { type AccessWidth, assert, guestAddress, type IrqId, irqId, toU64, U64_MAX } from '@remio/base';
+import { type AccessWidth, assert, type IrqId, irqId, toU64, U64_MAX } from '@remio/base';
 import type { GuestMemory } from '@remio/guest-memory';
+import { readMemory, writeMemory } from './local-access.js';
 import { type GuestCpu, GuestFault } from './program.js';
+import { ProgramProcessor } from './program-processor.js';
 import type { Completion, Exit, Seat } from './seat.js';
-import { CODE_SIZE, type EntryPoint, type SymbolTable } from './symbols.js';
+import type { EntryPoint, SymbolTable } from './symbols.js';
 
 /** What the vCPUs of a VM have in common. */
 export interface MachineContext {
@@ -43,7 +37,10 @@ export interface MachineContext {
 type Operation =
   | {
       readonly kind: 'mmio';
-      readonly access: MmioAccess;
+      readonly address: bigint;
+      readonly width: AccessWidth;
+      readonly write: boolean;
+      readonly value: bigint;
       readonly resolve: (value: bigint) => void;
       readonly reject: (fault: GuestFault) => void;
     }
@@ -53,12 +50,6 @@ type Operation =
       readonly resolve: (registers: readonly bigint[]) => void;
     }
   | { readonly kind: 'yield'; readonly resolve: () => void };
-
-/** Registers that loads and stores of programs use in turn: x9..x15, or t0..t2 and t3..t6. */
-const SCRATCH: Readonly<Record<Arch, readonly number[]>> = {
-  aarch64: [9, 10, 11, 12, 13, 14, 15],
-  riscv64: [5, 6, 7, 28, 29, 30, 31],
-};
 
 /** Accesses to memory after which a program that never traps gives way to others. */
 const LOCAL_BUDGET = 1024;
@@ -87,13 +78,9 @@ export class ProgramSeat implements Seat, GuestCpu {
   /** Told of interrupts that no handler takes; they are dropped. */
   onUnhandled: (irq: IrqId) => void = () => {};
   readonly #machine: MachineContext;
-  readonly #registers = new BigUint64Array(32);
+  readonly #processor: ProgramProcessor;
   readonly #handlers = new Map<number, (irq: IrqId) => void | Promise<void>>();
   readonly #pending: IrqId[] = [];
-  #pc = 0n;
-  #entry = 0n;
-  /** Where the PC goes back to the entry point. */
-  #codeEnd = 0n;
   #on = false;
   /** Counts starts: what a program of a former life still does is not heard. */
   #life = 0;
@@ -111,8 +98,9 @@ export class ProgramSeat implements Seat, GuestCpu {
   #inHandler = false;
   /** The operation that an exit is open for. */
   #open: Operation | undefined;
+  /** The register that the open load fills. */
+  #target = 0;
   #inRun = false;
-  #operations = 0;
   #localLeft = LOCAL_BUDGET;
   #timer: bigint | undefined;
 
@@ -122,6 +110,7 @@ export class ProgramSeat implements Seat, GuestCpu {
     this.timerIrq = irqId(machine.arch === 'aarch64' ? VIRTUAL_TIMER_PPI : SUPERVISOR_TIMER_INTERRUPT);
     this.ipiIrq = irqId(machine.arch === 'aarch64' ? 0 : SUPERVISOR_SOFTWARE_INTERRUPT);
     this.#machine = machine;
+    this.#processor = new ProgramProcessor(machine.arch, index);
     machine.seats[index] = this;
   }
 
@@ -156,19 +145,15 @@ export class ProgramSeat implements Seat, GuestCpu {
     switch (completion.kind) {
       case 'access': {
         assert(open.kind === 'mmio', 'an access completes a load or store');
-        this.#pc = completion.pc;
-        if (completion.register !== undefined) this.#write(completion.register, completion.value);
+        this.#processor.accessed(completion.register, completion.value, completion.pc);
         // What the program gets is what its destination register holds now, whatever the hypervisor wrote elsewhere.
-        open.resolve(open.access.write ? 0n : this.#read(open.access.register));
+        open.resolve(open.write ? 0n : this.#processor.read(this.#target));
         return false;
       }
       case 'hypercall': {
         assert(open.kind === 'hypercall', 'a result completes a hypercall');
-        this.#pc = completion.pc;
-        const first = FIRST_REGISTER[this.arch];
-        const { registers } = completion;
-        for (let n = 0; n < registers.length; n += 1) this.#registers[first + n] = registers[n] ?? 0n;
-        open.resolve(registers);
+        this.#processor.called(completion.registers, completion.pc);
+        open.resolve(completion.registers);
         return false;
       }
       case 'fault':
@@ -186,10 +171,7 @@ export class ProgramSeat implements Seat, GuestCpu {
     this.stop();
     const program = this.#machine.symbols.at(entry);
     this.#life += 1;
-    this.#entry = entry;
-    this.#codeEnd = entry + BigInt(CODE_SIZE - 4);
-    this.#pc = entry;
-    this.#operations = 0;
+    this.#processor.start(entry, argument);
     if (program === undefined) {
       this.#offReason = `no program at entry point 0x${entry.toString(16)}`;
       this.onRunnable();
@@ -197,11 +179,6 @@ export class ProgramSeat implements Seat, GuestCpu {
     }
     this.#offReason = undefined;
     this.#on = true;
-    if (this.arch === 'aarch64') this.#registers[0] = argument;
-    else {
-      this.#registers[10] = BigInt(this.index);
-      this.#registers[11] = argument;
-    }
     this.#enter(program);
   }
 
@@ -341,12 +318,16 @@ export class ProgramSeat implements Seat, GuestCpu {
         return (this.#sleepers.length > 0 || this.#idle) && !this.#inHandler ? WFI : HOST;
       }
       switch (operation.kind) {
-        case 'mmio':
+        case 'mmio': {
           this.#open = operation;
-          return { kind: 'mmio', trap: this.#trap(operation.access) };
+          const { address, width, write, value } = operation;
+          const access = this.#processor.access(address, width, write, value);
+          this.#target = access.register;
+          return { kind: 'mmio', trap: this.#processor.trap(access) };
+        }
         case 'hypercall':
           this.#open = operation;
-          return { kind: 'hypercall', frame: this.#frame(operation.registers) };
+          return { kind: 'hypercall', frame: this.#processor.call(operation.registers) };
         case 'yield':
           this.#localLeft = LOCAL_BUDGET;
           operation.resolve();
@@ -409,8 +390,8 @@ export class ProgramSeat implements Seat, GuestCpu {
       return this.#atMemory(() => as(readMemory(memory, offset, width)));
     }
     return new Promise((resolve, reject) => {
-      const access = this.#access(address, width, false, 0n);
-      this.#issue({ kind: 'mmio', access, resolve: (value) => resolve(as(value)), reject });
+      const loaded = (value: bigint): void => resolve(as(value));
+      this.#issue({ kind: 'mmio', address, width, write: false, value: 0n, resolve: loaded, reject });
     });
   }
 
@@ -421,8 +402,7 @@ export class ProgramSeat implements Seat, GuestCpu {
       return this.#atMemory(() => writeMemory(memory, offset, width, value));
     }
     return new Promise((resolve, reject) => {
-      const access = this.#access(address, width, true, value);
-      this.#issue({ kind: 'mmio', access, resolve: () => resolve(), reject });
+      this.#issue({ kind: 'mmio', address, width, write: true, value, resolve: () => resolve(), reject });
     });
   }
 
@@ -439,78 +419,5 @@ export class ProgramSeat implements Seat, GuestCpu {
       if (offset >= 0) return { memory, offset };
     }
     return undefined;
-  }
-
-  #access(address: bigint, width: AccessWidth, write: boolean, value: bigint): MmioAccess {
-    const scratch = SCRATCH[this.arch];
-    const register = scratch[this.#operations % scratch.length] ?? 9;
-    if (write) this.#write(register, value);
-    const registerWidth = this.arch === 'riscv64' || width === 8 ? 8 : 4;
-    return { address: guestAddress(address), width, write, register, value, signExtend: false, registerWidth };
-  }
-
-  #trap(access: MmioAccess): MmioTrap {
-    this.#operations += 1;
-    // Both forms that hardware may choose are shown in turn.
-    const form = this.#operations % 2 === 0 ? 'htinst' : 'instruction';
-    const pc = this.#nextPc();
-    const trap = this.arch === 'aarch64' ? encodeDataAbort(access, pc) : encodeGuestPageFault(access, pc, form);
-    assert(trap !== undefined, `address 0x${access.address.toString(16)} is one that a guest can access`);
-    return trap;
-  }
-
-  #frame(registers: readonly bigint[]): ReturnType<typeof hypercallFrame> {
-    this.#operations += 1;
-    const first = FIRST_REGISTER[this.arch];
-    const count = HYPERCALL_REGISTERS[this.arch];
-    const loaded = registers.length === count ? registers : Array.from({ length: count }, (_, n) => registers[n] ?? 0n);
-    for (let n = 0; n < count; n += 1) this.#registers[first + n] = loaded[n] ?? 0n;
-    assert(DEFAULT_CONDUIT[this.arch] !== 'smc', 'programs call with HVC or ECALL');
-    return hypercallFrame(this.arch, loaded, this.#nextPc());
-  }
-
-  /** Code of a program is a stretch of addresses that its PC runs through again and again. */
-  #nextPc(): bigint {
-    if (this.#pc >= this.#codeEnd) this.#pc = this.#entry;
-    return this.#pc;
-  }
-
-  #read(register: number): bigint {
-    return this.arch === 'riscv64' && register === 0
-      ? 0n
-      : register === 31 && this.arch === 'aarch64'
-        ? 0n
-        : (this.#registers[register] ?? 0n);
-  }
-
-  #write(register: number, value: bigint): void {
-    const zero = this.arch === 'aarch64' ? 31 : 0;
-    if (register !== zero && register < 32) this.#registers[register] = value;
-  }
-}
-
-function readMemory(memory: GuestMemory, offset: number, width: AccessWidth): bigint {
-  switch (width) {
-    case 1:
-      return BigInt(memory.readU8(offset));
-    case 2:
-      return BigInt(memory.readU16(offset));
-    case 4:
-      return BigInt(memory.readU32(offset));
-    case 8:
-      return memory.readU64(offset);
-  }
-}
-
-function writeMemory(memory: GuestMemory, offset: number, width: AccessWidth, value: bigint): void {
-  switch (width) {
-    case 1:
-      return memory.writeU8(offset, Number(value & 0xffn));
-    case 2:
-      return memory.writeU16(offset, Number(value & 0xffffn));
-    case 4:
-      return memory.writeU32(offset, Number(value & 0xffff_ffffn));
-    case 8:
-      return memory.writeU64(offset, value);
   }
 }

@@ -1,3 +1,4 @@
 export { remioConfigOf } from './config.js';
-export * from './platform.js';
+export type { PlatformEvent, PlatformHost, Violation } from './host.js';
+export { Platform } from './platform.js';
 export type { DeviceStats, VmStats } from './stats.js';

@@ -12,65 +12,16 @@ import { assert, type CpuId, cpuId, err, irqId, ok, type Result, toU64, type VmI
 import type { HypervisorRecord, VmRecord } from '@remio/protocol';
 import type { Topology } from '@remio/topology';
 import { accessFault, decodeHypercall, decodeTrap, encodeBaoResult, extendRead, trapPc } from '../abi/index.js';
-import { createIrqController, type Delivery, type IrqController } from '../irqc/index.js';
+import { createIrqController, type Delivery } from '../irqc/index.js';
 import { type CoreEffect, type CoreEvent, type CoreInput, RemioCore } from '../remio/index.js';
 import { type PowerEffect, serviceCall, VmPower } from '../services/index.js';
 import { remioConfigOf } from './config.js';
+import type { PlatformEvent, PlatformHost, Violation } from './host.js';
+import { type Cpu, type Machine, MODE_TEXT, newCpu } from './machine.js';
 import { type DeviceStats, newDeviceStats, newVmStats, type VmStats } from './stats.js';
-
-/** What a vCPU's hardware is doing, as far as the hypervisor can tell. */
-type CpuMode = 'off' | 'running' | 'access' | 'halted';
-
-interface Cpu {
-  readonly vm: VmId;
-  /** Position in its VM: the virtual MPIDR's or hart's number. */
-  readonly vcpu: number;
-  mode: CpuMode;
-  /** The access that is open in mode `access`. */
-  trap: MmioTrap | undefined;
-  write: boolean;
-  /** Where the PC goes when the open access completes. */
-  nextPc: bigint;
-  /** The register write that the core asked for since the access was opened. */
-  register: number | undefined;
-  value: bigint;
-}
-
-interface Machine {
-  readonly id: VmId;
-  readonly cpus: readonly CpuId[];
-  readonly power: VmPower;
-  irqc: IrqController;
-  /** Incarnation of the process that runs it; undefined while none does. */
-  incarnation: number | undefined;
-  readonly stats: VmStats;
-}
 
 /** `register` of a `resume` record that writes none. */
 const NO_REGISTER = 255;
-
-/** What a peer did that no hardware could do: it is cut off, and its VMs are marked lost. */
-export interface Violation {
-  readonly vm: VmId;
-  readonly detail: string;
-}
-
-/** Something worth telling an operator; the shell logs it. */
-export type PlatformEvent =
-  | { readonly kind: 'core'; readonly event: CoreEvent }
-  | { readonly kind: 'rule'; readonly rule: string; readonly cpu: CpuId }
-  | { readonly kind: 'fault'; readonly vm: VmId; readonly cpu: CpuId; readonly reason: string }
-  | { readonly kind: 'undecodable'; readonly cpu: CpuId; readonly reason: string }
-  | { readonly kind: 'power'; readonly vm: VmId; readonly cpu: CpuId; readonly on: boolean };
-
-/** What the shell gives to the platform. */
-export interface PlatformHost {
-  /** Takes what leaves for VM processes, in order. */
-  send(record: HypervisorRecord): void;
-  onEvent?(event: PlatformEvent): void;
-  /** Sees every input of the core and its effects, in order, before they are acted on: for recordings. */
-  onStep?(input: CoreInput, effects: readonly CoreEffect[]): void;
-}
 
 /**
  * The platform: the CPUs and VMs of a topology, as hardware and hypervisor together show them to guests. Takes what
@@ -488,21 +439,3 @@ export class Platform {
 }
 
 const DONE = ok(undefined);
-
-const MODE_TEXT: Readonly<Record<CpuMode, string>> = {
-  off: 'off',
-  running: 'running',
-  access: 'paused by an access',
-  halted: 'stopped',
-};
-
-const newCpu = (vm: VmId, vcpu: number): Cpu => ({
-  vm,
-  vcpu,
-  mode: 'off',
-  trap: undefined,
-  write: false,
-  nextPc: 0n,
-  register: undefined,
-  value: 0n,
-});

@@ -1,0 +1,115 @@
+import {
+  type Arch,
+  encodeDataAbort,
+  encodeGuestPageFault,
+  FIRST_REGISTER,
+  HYPERCALL_REGISTERS,
+  type HypercallFrame,
+  hypercallFrame,
+  type MmioAccess,
+  type MmioTrap,
+} from '@remio/arch';
+import { type AccessWidth, assert, guestAddress } from '@remio/base';
+import { CODE_SIZE } from './symbols.js';
+
+/** Registers that loads and stores of programs use in turn: x9..x15, or t0..t2 and t3..t6. */
+const SCRATCH: Readonly<Record<Arch, readonly number[]>> = {
+  aarch64: [9, 10, 11, 12, 13, 14, 15],
+  riscv64: [5, 6, 7, 28, 29, 30, 31],
+};
+
+/** The register that reads as 0. */
+const ZERO: Readonly<Record<Arch, number>> = { aarch64: 31, riscv64: 0 };
+
+/**
+ * What hardware would show of a vCPU that runs a TypeScript program: the register file and the PC, and for each of the
+ * program's operations the instruction that it would be.
+ */
+export class ProgramProcessor {
+  readonly arch: Arch;
+  readonly #index: number;
+  readonly #registers = new BigUint64Array(32);
+  #pc = 0n;
+  #entry = 0n;
+  /** Where the PC goes back to the entry point. */
+  #codeEnd = 0n;
+  #operations = 0;
+
+  /** @param index position of the vCPU in its VM */
+  constructor(arch: Arch, index: number) {
+    this.arch = arch;
+    this.#index = index;
+  }
+
+  /** Starts at `entry` with `argument` in x0, or with the hart's number in a0 and `argument` in a1. */
+  start(entry: bigint, argument: bigint): void {
+    this.#entry = entry;
+    this.#codeEnd = entry + BigInt(CODE_SIZE - 4);
+    this.#pc = entry;
+    this.#operations = 0;
+    if (this.arch === 'aarch64') this.#registers[0] = argument;
+    else {
+      this.#registers[10] = BigInt(this.#index);
+      this.#registers[11] = argument;
+    }
+  }
+
+  /** The load or store as an instruction; a store's value is in its source register then. */
+  access(address: bigint, width: AccessWidth, write: boolean, value: bigint): MmioAccess {
+    const scratch = SCRATCH[this.arch];
+    const register = scratch[this.#operations % scratch.length] ?? 9;
+    if (write) this.write(register, value);
+    const registerWidth = this.arch === 'riscv64' || width === 8 ? 8 : 4;
+    return { address: guestAddress(address), width, write, register, value, signExtend: false, registerWidth };
+  }
+
+  /** What hardware shows when the access traps. On RV64 both forms that hardware may choose are shown in turn. */
+  trap(access: MmioAccess): MmioTrap {
+    this.#operations += 1;
+    const form = this.#operations % 2 === 0 ? 'htinst' : 'instruction';
+    const pc = this.#nextPc();
+    const trap = this.arch === 'aarch64' ? encodeDataAbort(access, pc) : encodeGuestPageFault(access, pc, form);
+    assert(trap !== undefined, `address 0x${access.address.toString(16)} is one that a guest can access`);
+    return trap;
+  }
+
+  /** What hardware shows of an HVC or ECALL with these registers; missing ones are 0. */
+  call(registers: readonly bigint[]): HypercallFrame {
+    this.#operations += 1;
+    const count = HYPERCALL_REGISTERS[this.arch];
+    const loaded = registers.length === count ? registers : Array.from({ length: count }, (_, n) => registers[n] ?? 0n);
+    this.#load(loaded);
+    return hypercallFrame(this.arch, loaded, this.#nextPc());
+  }
+
+  /** A hypercall is done: registers x0.. or a0.. and the PC as they stand now. */
+  called(registers: readonly bigint[], pc: bigint): void {
+    this.#load(registers);
+    this.#pc = pc;
+  }
+
+  /** An access is done: the register that the hypervisor wrote, if it wrote one, and the PC as it stands now. */
+  accessed(register: number | undefined, value: bigint, pc: bigint): void {
+    if (register !== undefined) this.write(register, value);
+    this.#pc = pc;
+  }
+
+  read(register: number): bigint {
+    return register === ZERO[this.arch] ? 0n : (this.#registers[register] ?? 0n);
+  }
+
+  write(register: number, value: bigint): void {
+    if (register !== ZERO[this.arch] && register < 32) this.#registers[register] = value;
+  }
+
+  #load(registers: readonly bigint[]): void {
+    const first = FIRST_REGISTER[this.arch];
+    for (let n = 0; n < registers.length; n += 1) this.#registers[first + n] = registers[n] ?? 0n;
+  }
+
+  /** Code of a program is a stretch of addresses that its PC runs through again and again. */
+  #nextPc(): bigint {
+    if (this.#pc >= this.#codeEnd) this.#pc = this.#entry;
+    return this.#pc;
+  }
+}
