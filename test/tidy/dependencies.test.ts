@@ -9,7 +9,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const ROWS: readonly (readonly string[])[] = [
   ['base'],
   ['arch', 'virtio-spec', 'guest-memory'],
-  ['virtqueue', 'board', 'guest', 'protocol', 'telemetry'],
+  ['virtqueue', 'ethernet', 'board', 'guest', 'protocol', 'telemetry'],
   ['virtio-device', 'virtio-driver', 'topology', 'transport', 'shared-memory'],
   ['host-io'],
   ['hypervisor'],
@@ -25,6 +25,7 @@ const PURE = [
   'packages/virtio-spec/src',
   'packages/guest-memory/src',
   'packages/virtqueue/src',
+  'packages/ethernet/src',
   'packages/virtio-device/src',
   'packages/virtio-driver/src',
   'packages/guest/src',
