@@ -35,10 +35,14 @@ export interface VirtioDevice {
   readonly queueCount: number;
   /** QueueSizeMax of every queue, 1 to 32768; of split rings, the largest power of two that is not above. */
   readonly queueSizeMax: number;
+  /** Whether features that were all offered go together (2.2.1); absent: all do. */
+  featuresAcceptable?(features: bigint): boolean;
   /** The device configuration (4.2.2, from 0x100), little-endian. */
   readonly config: Uint8Array;
   /** The driver accepted these features, and FEATURES_OK is set: configuration that depends on them is right from now on. */
   negotiated?(features: bigint): void;
+  /** The configuration changes while the device runs, by events or commands: a saved one may differ from a fresh one. */
+  readonly configVaries?: boolean;
   /** The driver wrote a configuration field of which it may write; others never get here. */
   writeConfig?(offset: number, bytes: Uint8Array): void;
   /** The driver set DRIVER_OK. */

@@ -4,5 +4,7 @@ export * from './block/storage.js';
 export * from './device.js';
 export * from './entropy/device.js';
 export * from './mmio-registers.js';
+export { NetDevice, type NetOptions } from './net/device.js';
+export type { NetCounters } from './net/limits.js';
 export * from './queue-server.js';
 export type { SavedRegisters } from './saved-registers.js';

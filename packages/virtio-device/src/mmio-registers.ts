@@ -316,7 +316,7 @@ export class MmioRegisters {
 
   #featuresAcceptable(): boolean {
     const features = this.#driverFeatures;
-    if (featuresAcceptable(features, this.#offered)) return true;
+    if (featuresAcceptable(features, this.#offered, this.device)) return true;
     this.#trace('2.2.2', `features 0x${features.toString(16)} of 0x${this.#offered.toString(16)} are not acceptable`);
     return false;
   }

@@ -22,9 +22,14 @@ export const PREREQUISITES: readonly (readonly [bit: number, needs: number])[] =
   [STATUS_DRIVER_OK, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK],
 ];
 
-/** 2.2.1, 6.1: a subset of what was offered, with VERSION_1; ACCESS_PLATFORM says that the driver uses shared memory. */
-export const featuresAcceptable = (features: bigint, offered: bigint): boolean =>
-  (features & ~offered) === 0n && hasFeature(features, VIRTIO_F_VERSION_1);
+/**
+ * 2.2.1, 6.1: a subset of what was offered, with VERSION_1 and with what its features need; ACCESS_PLATFORM says that the
+ * driver uses shared memory.
+ */
+export const featuresAcceptable = (features: bigint, offered: bigint, device: VirtioDevice): boolean =>
+  (features & ~offered) === 0n &&
+  hasFeature(features, VIRTIO_F_VERSION_1) &&
+  device.featuresAcceptable?.(features) !== false;
 
 /** The registers of a device, and its queues, as plain data: survives JSON. */
 export interface SavedRegisters {
@@ -75,7 +80,7 @@ export function readRegisters(saved: SavedValue, device: VirtioDevice, offered: 
   const u32 = (name: string): number => saved.field(name).integer(0, U32_MAX);
   const status = readStatus(saved.field('status'));
   const driverFeatures = saved.field('driverFeatures').u64();
-  if ((status & STATUS_FEATURES_OK) !== 0 && !featuresAcceptable(driverFeatures, offered)) {
+  if ((status & STATUS_FEATURES_OK) !== 0 && !featuresAcceptable(driverFeatures, offered, device)) {
     saved.field('driverFeatures').refuse('features that the device offers, with VERSION_1');
   }
   const interruptStatus = saved.field('interruptStatus').integer(0, INTERRUPT_USED_BUFFER | INTERRUPT_CONFIG_CHANGE);
@@ -85,7 +90,11 @@ export function readRegisters(saved: SavedValue, device: VirtioDevice, offered: 
     .field('config')
     .list(device.config.length)
     .map((byte) => byte.integer(0, 0xff));
-  if (device.writeConfig === undefined && config.some((byte, n) => byte !== device.config[n])) {
+  if (
+    device.writeConfig === undefined &&
+    device.configVaries !== true &&
+    config.some((byte, n) => byte !== device.config[n])
+  ) {
     saved.field('config').refuse('the configuration of this device');
   }
   return {

@@ -1,0 +1,177 @@
+import { acceptable, be16, type FramePort, type Offloads, part, peek, readHeader } from '@remio/ethernet';
+import {
+  NET_GSO_FRAME_MAX,
+  NET_HEADER_CSUM_OFFSET,
+  NET_HEADER_FLAGS,
+  NET_HEADER_GSO_SIZE,
+  NET_HEADER_GSO_TYPE,
+  NET_HEADER_HDR_LEN,
+  NET_HEADER_SIZE,
+  VIRTIO_NET_HDR_F_NEEDS_CSUM,
+  VIRTIO_NET_HDR_GSO_NONE,
+} from '@remio/virtio-spec';
+import type { Chain } from '@remio/virtqueue';
+import type { DeviceIo } from '../device.js';
+import { allLocal } from '../segments.js';
+import type { ChainFlow } from './chain-flow.js';
+import { ETHERNET_HEADER, frameMax, IDLE_PASSES, type NetCounters } from './limits.js';
+
+/** Frames of one pass: what a driver sends without end must not starve other devices. */
+const BATCH = 64;
+/** Serves a transmit queue (5.1.9.2): takes frames and gives them to the port. */
+export class TransmitQueue {
+  readonly #io: DeviceIo;
+  readonly #index: number;
+  readonly #flow: ChainFlow;
+  readonly #port: FramePort;
+  readonly #lane: number;
+  /** What the driver may leave to the device: negotiated. */
+  readonly #leaves: Offloads;
+  readonly #mtu: number;
+  readonly #counters: NetCounters;
+  readonly #header = new Uint8Array(NET_HEADER_SIZE);
+  readonly #type = new Uint8Array(ETHERNET_HEADER);
+  /** Taken from the ring, memory not local yet. */
+  #staged: Chain | undefined;
+  #idle = 0;
+  #deferred = false;
+
+  constructor(
+    io: DeviceIo,
+    index: number,
+    flow: ChainFlow,
+    to: { readonly port: FramePort; readonly lane: number; readonly leaves: Offloads; readonly mtu: number },
+    counters: NetCounters,
+  ) {
+    this.#io = io;
+    this.#index = index;
+    this.#flow = flow;
+    this.#port = to.port;
+    this.#lane = to.lane;
+    this.#leaves = to.leaves;
+    this.#mtu = to.mtu;
+    this.#counters = counters;
+  }
+
+  resume(): void {
+    this.#flow.resume();
+    this.#defer();
+  }
+
+  /** Sends what is there: on a notification, and when memory became local. */
+  pass(): void {
+    this.#idle = 0;
+    this.#run();
+  }
+
+  #run(): void {
+    const { queue } = this.#flow;
+    queue.setNotifications(false);
+    let sent = 0;
+    let stopped = !this.#flow.flush();
+    while (!stopped && sent < BATCH) {
+      const step = this.#step();
+      if (step === 'empty') break;
+      stopped = step === 'stop';
+      if (!stopped) sent += 1;
+    }
+    if (this.#flow.takeDirty()) this.#io.used(this.#index);
+    if (stopped) return;
+    this.#idle = sent > 0 ? 0 : this.#idle + 1;
+    if (this.#idle < IDLE_PASSES) {
+      this.#defer();
+      return;
+    }
+    // Nothing came for a while: ask for notifications, then look once more (2.7.10).
+    queue.setNotifications(true);
+    const last = this.#step();
+    if (last === 'sent') {
+      queue.setNotifications(false);
+      this.#idle = 0;
+      if (this.#flow.takeDirty()) this.#io.used(this.#index);
+      this.#defer();
+    }
+  }
+
+  #defer(): void {
+    if (this.#deferred) return;
+    this.#deferred = true;
+    this.#io.defer(() => {
+      this.#deferred = false;
+      this.#run();
+    });
+  }
+
+  #step(): 'sent' | 'empty' | 'stop' {
+    let chain = this.#staged;
+    if (chain === undefined) {
+      const popped = this.#flow.next();
+      switch (popped.kind) {
+        case 'chain':
+          chain = popped.chain;
+          break;
+        case 'rejected':
+          this.#counters.txInvalid += 1;
+          this.#flow.use([{ head: popped.head, written: 0 }]);
+          return 'sent';
+        case 'empty':
+          return 'empty';
+        case 'wait':
+          return 'stop';
+        case 'broken':
+          this.#io.broken(this.#index, popped.error);
+          return 'stop';
+      }
+    }
+    const { memory } = this.#io;
+    if (!allLocal(memory, chain.readable, 'read')) {
+      this.#staged = chain;
+      return 'stop';
+    }
+    this.#staged = undefined;
+    this.#send(
+      chain.readable.map(({ offset, length }) => memory.bytes(offset, length)),
+      chain.readableLength,
+    );
+    this.#flow.use([{ head: chain.head, written: 0 }]);
+    return 'sent';
+  }
+
+  /** Checks a frame against what was negotiated, and sends it; one that breaks a rule is lost and counted (A43). */
+  #send(parts: readonly Uint8Array[], length: number): void {
+    const counters = this.#counters;
+    const bytes = length - NET_HEADER_SIZE;
+    // Copied once: what is checked is what the port gets, whatever the driver writes meanwhile.
+    const header = this.#header;
+    if (bytes < ETHERNET_HEADER || bytes > NET_GSO_FRAME_MAX || peek(parts, header) < NET_HEADER_SIZE) {
+      counters.txInvalid += 1;
+      return;
+    }
+    const frame = part(parts, NET_HEADER_SIZE, length);
+    const parsed = readHeader(header);
+    peek(frame, this.#type);
+    const large = parsed.gsoType !== VIRTIO_NET_HDR_GSO_NONE;
+    if (!acceptable(parsed, bytes, this.#leaves) || (!large && bytes > frameMax(this.#mtu, be16(this.#type, 12)))) {
+      counters.txInvalid += 1;
+      return;
+    }
+    normalise(header, parsed.hdrLen, bytes);
+    if (this.#port.transmit(this.#lane, header, frame)) {
+      counters.txFrames += 1;
+      counters.txBytes += bytes;
+    } else counters.txLost += 1;
+  }
+}
+
+/** Clears what the device must ignore (5.1.9.2.2), and makes the hint about the headers' length a possible one. */
+function normalise(header: Uint8Array, hdrLen: number, bytes: number): void {
+  const partial = (header[NET_HEADER_FLAGS] ?? 0) & VIRTIO_NET_HDR_F_NEEDS_CSUM;
+  header[NET_HEADER_FLAGS] = partial;
+  const hint = Math.min(hdrLen, bytes);
+  header[NET_HEADER_HDR_LEN] = hint & 0xff;
+  header[NET_HEADER_HDR_LEN + 1] = hint >>> 8;
+  if (header[NET_HEADER_GSO_TYPE] === VIRTIO_NET_HDR_GSO_NONE)
+    header.fill(0, NET_HEADER_GSO_SIZE, NET_HEADER_GSO_SIZE + 2);
+  // csum_start and csum_offset lie next to each other, num_buffers behind them.
+  header.fill(0, partial === 0 ? NET_HEADER_GSO_SIZE + 2 : NET_HEADER_CSUM_OFFSET + 2);
+}
