@@ -156,6 +156,11 @@ export class MmioTransport {
     return this.read(cpu, MMIO_CONFIG + offset);
   }
 
+  config8(cpu: GuestCpu, offset: number): Promise<number> {
+    this.accesses += 1;
+    return cpu.load8(this.#base + BigInt(MMIO_CONFIG + offset));
+  }
+
   config16(cpu: GuestCpu, offset: number): Promise<number> {
     this.accesses += 1;
     return cpu.load16(this.#base + BigInt(MMIO_CONFIG + offset));
