@@ -74,15 +74,20 @@ export const dispatcher =
 function attach(cpu: GuestCpu, end: GuestDeviceEnd, model: VirtioDevice, report: (device: Served) => void): Served {
   const device: Served = {
     end,
-    registers: new MmioRegisters(model, end.shmem, {
-      interrupt: () => {
-        if (device.interrupt) return;
-        device.interrupt = true;
-        // The model may speak at any time; what it says becomes a NOTIFY of this vCPU.
-        cpu.hostEvent();
+    registers: new MmioRegisters(
+      model,
+      end.shmem,
+      {
+        interrupt: () => {
+          if (device.interrupt) return;
+          device.interrupt = true;
+          // The model may speak at any time; what it says becomes a NOTIFY of this vCPU.
+          cpu.hostEvent();
+        },
+        defer: (work) => setImmediate(work),
       },
-      defer: (work) => setImmediate(work),
-    }),
+      end.ring,
+    ),
     ask: askRegisters(cpu.arch, end.dm),
     interrupt: false,
     report: () => report(device),
@@ -111,7 +116,8 @@ async function drain(cpu: GuestCpu, device: Served): Promise<void> {
     } else {
       if (offset >= 0) registers.write(offset, request.width, request.value);
       await cpu.hypercall(completionRegisters(arch, request, 0n));
-      if (offset === MMIO.Status) device.report();
+      // Queues begin to run with DRIVER_OK, or one by one after a reset of their own.
+      if (offset === MMIO.Status || offset === MMIO.QueueReady) device.report();
     }
     if (!request.more) return;
   }

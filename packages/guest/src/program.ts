@@ -89,6 +89,8 @@ export interface GuestDeviceEnd {
   readonly shmem: GuestMemory;
   /** Bao's shmem_id of that memory. */
   readonly shmemId: number;
+  /** Ring features that this end offers (backend) or accepts (frontend), as a set. */
+  readonly ring: bigint;
   /** What the topology says of the device model (backend) or driver (frontend). */
   readonly options: unknown;
 }

@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import { bindKey, type CpuId, cpuId, guestAddress, irqId, type VmId, vmId } from '@remio/base';
 import { type BoardProfile, loadBoard } from '@remio/board';
+import {
+  ALL_RING_FEATURES,
+  DRIVER_RING_FEATURES,
+  featureSet,
+  RING_FEATURES,
+  type RingFeatureName,
+} from '@remio/virtio-spec';
 import { deviceChoice } from './devices/index.js';
 import { driverChoice } from './drivers/index.js';
 import type { Path, TopologySource } from './reader.js';
@@ -153,10 +160,22 @@ function remioDev(
     window: { base: guestAddress(window.base), size: window.size },
     interrupt: irqId(end.interrupt),
     shmem: { id: memory?.id ?? 0, base: guestAddress(end.shmem.base), size: memory?.size ?? 0 },
+    ring: ringOf(end),
     ...(end.deadline === undefined ? {} : { deadline: Number(end.deadline) }),
     ...(device === undefined ? {} : { device }),
     ...(end.driver === undefined ? {} : { driver: driverChoice(end.driver) }),
   };
+}
+
+/** The ring features of an end: those by default, switched on and off as the file says. */
+function ringOf({ type, ring }: RemioDevFile): bigint {
+  let features = type === 'backend' ? ALL_RING_FEATURES : DRIVER_RING_FEATURES;
+  for (const [name, bit] of Object.entries(RING_FEATURES)) {
+    const on = ring?.[name as RingFeatureName];
+    if (on === true) features |= featureSet(bit);
+    else if (on === false) features &= ~featureSet(bit);
+  }
+  return features;
 }
 
 function deviceOf(end: RemioDevFile, name: string, options: BuildOptions): DeviceRef | undefined {

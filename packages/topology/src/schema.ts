@@ -1,3 +1,4 @@
+import type { RingFeatureName } from '@remio/virtio-spec';
 import { z } from 'zod';
 import { deviceSchemas } from './devices/index.js';
 import { driverSchemas } from './drivers/index.js';
@@ -21,6 +22,18 @@ const device = z.union([...deviceSchemas, z.strictObject({ module: z.string(), o
 
 const driver = z.union([...driverSchemas], { error: 'expected { type: NAME, … }, a driver of docs/devices.md' });
 
+/** Ring features by name, each on or off. */
+const ring = z
+  .strictObject({
+    indirect_desc: z.boolean().optional(),
+    event_idx: z.boolean().optional(),
+    packed: z.boolean().optional(),
+    in_order: z.boolean().optional(),
+    notification_data: z.boolean().optional(),
+    ring_reset: z.boolean().optional(),
+  } satisfies Record<RingFeatureName, unknown>)
+  .describe('Ring features that this end offers (backend: all by default) or accepts (frontend: all but in_order)');
+
 const remioDev = z.strictObject({
   name: name.optional().describe('The device\u2019s name; the same at both ends'),
   type: z.enum(['frontend', 'backend']),
@@ -31,6 +44,7 @@ const remioDev = z.strictObject({
     .describe('Frontend: the registers\u2019 window'),
   interrupt: count.describe('Interrupt id in this VM'),
   shmem: z.strictObject({ memory: name, base: u64 }),
+  ring: ring.optional(),
   deadline: duration.optional().describe('Frontend: after this time an unanswered access ends as a fault'),
   device: device.optional().describe('Backend: the device model'),
   driver: driver.optional().describe('Frontend, under program: drivers: what drives the device'),

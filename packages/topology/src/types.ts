@@ -43,6 +43,8 @@ export interface RemioDev {
   readonly interrupt: IrqId;
   /** Guest-physical range at this end, and which shared memory backs it. */
   readonly shmem: { readonly id: number; readonly base: GuestAddress; readonly size: number };
+  /** Ring features that this end offers (backend) or accepts (frontend), as a set. */
+  readonly ring: bigint;
   /** Nanoseconds; frontend only. */
   readonly deadline?: number;
   /** Backend: the device model. */

@@ -2,6 +2,7 @@ import { err, ok, type Result } from '@remio/base';
 import type { GuestCpu } from '@remio/guest';
 import {
   featureSet,
+  hasFeature,
   MMIO,
   MMIO_CONFIG,
   MMIO_MAGIC,
@@ -13,9 +14,10 @@ import {
   STATUS_FAILED,
   STATUS_FEATURES_OK,
   VIRTIO_F_ACCESS_PLATFORM,
+  VIRTIO_F_NOTIFICATION_DATA,
   VIRTIO_F_VERSION_1,
 } from '@remio/virtio-spec';
-import type { QueueConfig } from '@remio/virtqueue';
+import type { DriverQueue, QueueConfig } from '@remio/virtqueue';
 import { type DriverError, driverError } from './driver-error.js';
 
 /** Times that Status is read until a reset must have ended (2.4.2). */
@@ -26,6 +28,8 @@ const CONFIG_READS_MAX = 16;
 /** The virtio-mmio transport, driver side (4.2), version 2. The device is not trusted: everything it says is checked. */
 export class MmioTransport {
   readonly #base: bigint;
+  /** Queues whose notifications carry where they will go on (NOTIFICATION_DATA). */
+  readonly #told = new Map<number, DriverQueue<unknown>>();
   /** Register accesses made, each a trap. */
   accesses = 0;
 
@@ -127,8 +131,25 @@ export class MmioTransport {
     await this.write(cpu, MMIO.Status, STATUS_FAILED);
   }
 
+  /** Notifications of this queue carry its data, if that was negotiated (4.2.3.3). */
+  watchQueue(index: number, ring: DriverQueue<unknown>, features: bigint): void {
+    if (hasFeature(features, VIRTIO_F_NOTIFICATION_DATA)) this.#told.set(index, ring);
+  }
+
+  /** Sends an available buffer notification (4.2.3.3). */
   async notify(cpu: GuestCpu, queue: number): Promise<void> {
-    await this.write(cpu, MMIO.QueueNotify, queue);
+    const data = this.#told.get(queue)?.notificationData ?? 0;
+    await this.write(cpu, MMIO.QueueNotify, (queue | (data << 16)) >>> 0);
+  }
+
+  /** Resets a queue (4.2.2.2: until QueueReset reads 0); RING_RESET was negotiated. */
+  async resetQueue(cpu: GuestCpu, index: number): Promise<Result<void, DriverError>> {
+    await this.write(cpu, MMIO.QueueSel, index);
+    await this.write(cpu, MMIO.QueueReset, 1);
+    for (let n = 0; n < RESET_READS_MAX; n += 1) {
+      if ((await this.read(cpu, MMIO.QueueReset)) === 0) return ok(undefined);
+    }
+    return err(driverError('reset-timeout', '2.6.1', `QueueReset is not 0 after ${RESET_READS_MAX} reads`));
   }
 
   /** Reads and acknowledges what interrupted (4.2.3.4). */

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from '@remio/base';
 import type { GuestCpu, GuestDeviceEnd } from '@remio/guest';
-import { DEVICE_ID_ENTROPY, ENTROPY_REQUESTQ, featureSet, VIRTIO_F_EVENT_IDX } from '@remio/virtio-spec';
+import { DEVICE_ID_ENTROPY, ENTROPY_REQUESTQ } from '@remio/virtio-spec';
 import type { DriverQueue } from '@remio/virtqueue';
 import { DeviceBringUp } from './bring-up.js';
 import { type DriverError, driverError } from './driver-error.js';
@@ -57,7 +57,7 @@ export class VirtioRngDriver {
     options: RngDriverOptions = {},
   ): Promise<Result<VirtioRngDriver, DriverError>> {
     const { depth = 8, requestSize = 64 * 1024 } = options;
-    const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_ENTROPY, featureSet(VIRTIO_F_EVENT_IDX));
+    const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_ENTROPY, 0n);
     if (!found.ok) return found;
     const device = found.value;
     const ring = await device.setUpQueue<Slot>(cpu, ENTROPY_REQUESTQ, depth, 1);

@@ -30,8 +30,11 @@ export const RING_FEATURES = {
 
 export type RingFeatureName = keyof typeof RING_FEATURES;
 
-/** All of {@link RING_FEATURES}. */
+/** All of {@link RING_FEATURES}: what a device offers unless it is told otherwise. */
 export const ALL_RING_FEATURES = featureSet(...Object.values(RING_FEATURES));
+
+/** What a driver accepts unless it is told otherwise. In order, a fast request would wait for slow ones before it. */
+export const DRIVER_RING_FEATURES = ALL_RING_FEATURES & ~featureSet(VIRTIO_F_IN_ORDER);
 
 /** Device types (5). */
 export const DEVICE_ID_NETWORK = 1;

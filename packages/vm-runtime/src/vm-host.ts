@@ -190,6 +190,7 @@ export class VmHost {
         interrupt: end.interrupt,
         shmem: new LocalMemory(end.shmem.base, sized(shared, end.shmem.size)),
         shmemId: end.shmem.id,
+        ring: end.ring,
         options: end.device ?? end.driver,
       };
     });
