@@ -1,5 +1,3 @@
-import { build, decodeFromCompressedBase64, encodeIntoCompressedBase64, type Histogram } from 'hdr-histogram-js';
-
 /** Nanoseconds: the median, the 99th percentile and the largest. */
 export interface LatencySummary {
   readonly count: number;
@@ -8,69 +6,62 @@ export interface LatencySummary {
   readonly max: number;
 }
 
-/** Latencies in nanoseconds, up to an hour, with two significant digits. */
+/** Mantissa bits of a double's upper word that tell buckets apart: 64 buckets from one power of two to the next. */
+const SUB_BUCKET_BITS = 6;
+const SUB_BUCKETS = 1 << SUB_BUCKET_BITS;
+/** Powers of two that are told apart: 2^42 ns is more than an hour. */
+const OCTAVES = 42;
+const BUCKETS = OCTAVES * SUB_BUCKETS;
+/** A double's upper word has 20 bits of mantissa below its exponent, whose bias is 1023. */
+const SHIFT = 20 - SUB_BUCKET_BITS;
+const BIAS = 1023 << SUB_BUCKET_BITS;
+
+const bits = new DataView(new ArrayBuffer(8));
+
+/**
+ * Latencies in nanoseconds, up to an hour, to within 1%. A sample costs a few instructions: its bucket is its exponent
+ * and the head of its mantissa, as a double has them.
+ */
 export class Latency {
-  #histogram: Histogram = build({ bitBucketSize: 64, autoResize: true, numberOfSignificantValueDigits: 2 });
+  /** Made with the first sample: most VMs of a large platform are never timed. */
+  #counts: Float64Array | undefined;
+  #count = 0;
+  #max = 0;
 
   record(nanoseconds: number): void {
-    this.#histogram.recordValue(Math.max(0, Math.round(nanoseconds)));
+    bits.setFloat64(0, nanoseconds);
+    // Less than a nanosecond (a clock may stand still) is the first bucket, more than an hour the last.
+    const bucket = Math.min(BUCKETS - 1, Math.max(0, (bits.getInt32(0) >> SHIFT) - BIAS));
+    this.#counts ??= new Float64Array(BUCKETS);
+    this.#counts[bucket] = (this.#counts[bucket] ?? 0) + 1;
+    this.#count += 1;
+    if (nanoseconds > this.#max) this.#max = nanoseconds;
   }
 
   get count(): number {
-    return this.#histogram.totalCount;
+    return this.#count;
   }
 
   summary(): LatencySummary {
-    const histogram = this.#histogram;
-    return {
-      count: histogram.totalCount,
-      p50: histogram.getValueAtPercentile(50),
-      p99: histogram.getValueAtPercentile(99),
-      max: histogram.maxValue,
-    };
+    return { count: this.#count, p50: this.#at(0.5), p99: this.#at(0.99), max: Math.round(this.#max) };
   }
 
   reset(): void {
-    this.#histogram.reset();
+    this.#counts = undefined;
+    this.#count = 0;
+    this.#max = 0;
   }
 
-  /** As text that {@link decode} reads: for another process. */
-  encode(): string {
-    return encodeIntoCompressedBase64(this.#histogram);
-  }
-
-  static decode(text: string): Latency {
-    const latency = new Latency();
-    latency.#histogram = decodeFromCompressedBase64(text);
-    return latency;
+  /** The smallest latency that at least this share of the samples does not exceed. */
+  #at(share: number): number {
+    let left = Math.ceil(share * this.#count);
+    for (const [bucket, count] of (this.#counts ?? []).entries()) {
+      left -= count;
+      if (count > 0 && left <= 0) return Math.round(Math.min(this.#max, middle(bucket)));
+    }
+    return 0;
   }
 }
 
-/** A duration for people: three digits and a unit. */
-export function showDuration(nanoseconds: number): string {
-  for (const [unit, scale] of [
-    ['s', 1e9],
-    ['ms', 1e6],
-    ['us', 1e3],
-  ] as const) {
-    if (nanoseconds >= scale) return `${(nanoseconds / scale).toPrecision(3)} ${unit}`;
-  }
-  return `${Math.round(nanoseconds)} ns`;
-}
-
-/** A throughput for people. */
-export const showRate = (bytes: number, nanoseconds: number): string =>
-  `${(bytes / 2 ** 20 / (nanoseconds / 1e9)).toFixed(0)} MiB/s`;
-
-/** Rows as a table with aligned columns; the first row is the heading. */
-export function renderTable(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
-}
+const middle = (bucket: number): number =>
+  2 ** (bucket >> SUB_BUCKET_BITS) * (1 + ((bucket & (SUB_BUCKETS - 1)) + 0.5) / SUB_BUCKETS);
