@@ -147,38 +147,46 @@ const packr = new Packr({ useRecords: false });
 const pack = (value: unknown): Buffer => packr.pack(value);
 
 /** A frame that would be taken, if it were as it should be: an ASK of a stale id. */
-const asked = (idField: unknown): readonly unknown[] => [
-  MESSAGE.RECORDS,
-  1,
-  1,
-  0,
-  0,
-  7,
-  GUEST0.vm,
-  GUEST0.cpu,
-  idField,
-];
+const ASKED = encodeVmMessage({
+  kind: 'records',
+  session: 1,
+  seq: 1,
+  ack: 0,
+  sentAt: 0,
+  records: [{ kind: 'asked', ...GUEST0, id: requestId(5n) }],
+});
+const HEADER_BYTES = 29;
+
+/** That frame with other bytes at some place. */
+const altered = (at: number, ...bytes: readonly number[]): Buffer => {
+  const copy = Buffer.from(ASKED);
+  copy.set(bytes, at);
+  return copy;
+};
 
 /** C16: frames that are none. */
 const FRAMES: readonly (readonly [title: string, frame: Uint8Array])[] = [
   ['no bytes at all', Buffer.alloc(0)],
-  ['a truncated frame', pack(asked(5n)).subarray(0, -2)],
-  ['trailing bytes', Buffer.concat([pack(asked(5n)), Buffer.from([1])])],
-  ['a map instead of an array', pack({ type: MESSAGE.RECORDS })],
+  ['a truncated record', ASKED.subarray(0, -2)],
+  ['a truncated header', ASKED.subarray(0, HEADER_BYTES - 1)],
+  ['a record too many that is not whole', Buffer.concat([ASKED, Buffer.from([1])])],
+  ['an unknown record', altered(HEADER_BYTES, 77)],
+  ['a record of the hypervisor', altered(HEADER_BYTES, 36)],
+  ['a sequence number beyond 2^53', altered(5, 0, 0, 0, 0, 0, 0, 0x20)],
+  ['an acknowledgement beyond 2^53', altered(13, 0, 0, 0, 0, 0, 0, 0xff)],
+  ['more than a mebibyte of records', Buffer.concat([ASKED, Buffer.alloc(2 << 20)])],
+  ['a truncated message', pack([MESSAGE.HEARTBEAT, 1, 0]).subarray(0, -1)],
+  ['bytes after a message', Buffer.concat([pack([MESSAGE.HEARTBEAT, 1, 0]), Buffer.from([1])])],
+  ['a map instead of an array', pack({ type: MESSAGE.HEARTBEAT })],
   ['an empty array', pack([])],
   ['an unknown type', pack([99])],
   ['a negative type', pack([-4])],
   ['a wrong arity', pack([MESSAGE.HEARTBEAT, 1])],
-  ['a record that ends early', pack(asked(5n).slice(0, -1))],
-  ['an unknown record', pack([MESSAGE.RECORDS, 1, 1, 0, 0, 77, 0, 0])],
-  ['a record of the hypervisor', pack([MESSAGE.RECORDS, 1, 1, 0, 0, 36, GUEST0.vm, GUEST0.cpu, 40])],
-  ['a text where a number is due', pack([MESSAGE.RECORDS, 'two', 1, 0, 0])],
-  ['a float where a 64-bit number is due', pack(asked(2 ** 60))],
-  ['a fraction', pack(asked(1.5))],
-  ['a negative id', pack(asked(-1n))],
-  ['a negative CPU', pack([MESSAGE.RECORDS, 1, 1, 0, 0, 7, GUEST0.vm, -1, 5n])],
-  ['a CPU beyond 32 bits', pack([MESSAGE.RECORDS, 1, 1, 0, 0, 7, GUEST0.vm, 2 ** 33, 5n])],
-  ['not a number', pack([MESSAGE.RECORDS, 1, Number.NaN, 0, 0])],
+  ['a text where a number is due', pack([MESSAGE.HEARTBEAT, 'two', 1])],
+  ['a float where a number is due', pack([MESSAGE.HEARTBEAT, 1, 2 ** 60])],
+  ['a fraction', pack([MESSAGE.HEARTBEAT, 1, 1.5])],
+  ['a negative number', pack([MESSAGE.HEARTBEAT, 1, -1])],
+  ['not a number', pack([MESSAGE.HEARTBEAT, 1, Number.NaN])],
   ['200 000 nested arrays', Buffer.alloc(200_000, 0x91)],
   ['an array of 2^32-1 elements', Buffer.from([0xdd, 0xff, 0xff, 0xff, 0xff])],
   ['a text of 2^32-1 bytes', Buffer.from([0x92, 0x06, 0xdb, 0xff, 0xff, 0xff, 0xff])],

@@ -1,25 +1,27 @@
-import { err, ok, type Result } from '@remio/base';
+import { assert, err, ok, type Result } from '@remio/base';
 import { Packr } from 'msgpackr';
+import { FRAME_BYTES_MAX, FrameReader, FrameWriter, MalformedFrame } from './frame-bytes.js';
 import { plainValue } from './plain-value.js';
 import {
-  type Field,
-  MalformedFrame,
-  readHypervisorRecords,
-  readVmRecords,
+  RECORD_BYTES_MAX,
+  readHypervisorRecord,
+  readVmRecord,
   writeHypervisorRecord,
   writeVmRecord,
 } from './record-codec.js';
 import type { HypervisorRecord, VmRecord } from './records.js';
 
 /** Version of everything that travels; both ends must have the same. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
-/** First element of every frame. */
+/** First byte of a frame of records. MessagePack never uses it, and every other frame is a MessagePack array. */
+export const RECORDS_MARK = 0xc1;
+
+/** First element of every other frame. */
 export const MESSAGE = {
   HELLO: 1,
   WELCOME: 2,
   REFUSED: 3,
-  RECORDS: 4,
   HEARTBEAT: 5,
   GOODBYE: 6,
   REPORT: 7,
@@ -61,16 +63,25 @@ export interface RecordFrame<Record> {
 export type VmMessage = ControlMessage | RecordFrame<VmRecord>;
 export type HypervisorMessage = ControlMessage | RecordFrame<HypervisorRecord>;
 
-/** Bytes that a frame may have: more is not decoded. */
-export const FRAME_BYTES_MAX = 16 * 1024 * 1024;
+/** Bytes that a control message may have: more is not decoded. */
+export const CONTROL_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Records that fit a frame, whatever they are. */
+export const RECORDS_PER_FRAME_MAX = Math.floor(FRAME_BYTES_MAX / RECORD_BYTES_MAX) - 1;
 
 const packr = new Packr({ useRecords: false, int64AsType: 'bigint', moreTypes: false, structuredClone: false });
+const writer = new FrameWriter();
+const reader = new FrameReader();
 
-const encodeRecords = <R>(frame: RecordFrame<R>, write: (out: Field[], record: R) => void): Buffer => {
-  const fields: Field[] = [MESSAGE.RECORDS, frame.session, frame.seq, frame.ack, frame.sentAt];
-  for (const record of frame.records) write(fields, record);
-  return packr.pack(fields);
-};
+function writeRecords<R>(frame: RecordFrame<R>, write: (out: FrameWriter, record: R) => void): void {
+  assert(frame.records.length <= RECORDS_PER_FRAME_MAX, `${frame.records.length} records in one frame`);
+  writer.u8(RECORDS_MARK);
+  writer.u32(frame.session);
+  writer.count(frame.seq);
+  writer.count(frame.ack);
+  writer.count(frame.sentAt);
+  for (const record of frame.records) write(writer, record);
+}
 
 function encodeControl(message: ControlMessage): Buffer {
   switch (message.kind) {
@@ -94,56 +105,82 @@ function encodeControl(message: ControlMessage): Buffer {
 }
 
 /** A frame as a VM's process (or an observer) sends it. */
-export const encodeVmMessage = (message: VmMessage): Buffer =>
-  message.kind === 'records' ? encodeRecords(message, writeVmRecord) : encodeControl(message);
+export function encodeVmMessage(message: VmMessage): Buffer {
+  if (message.kind !== 'records') return encodeControl(message);
+  writeRecords(message, writeVmRecord);
+  return writer.take();
+}
 
 /** A frame as the hypervisor sends it. */
-export const encodeHypervisorMessage = (message: HypervisorMessage): Buffer =>
-  message.kind === 'records' ? encodeRecords(message, writeHypervisorRecord) : encodeControl(message);
+export function encodeHypervisorMessage(message: HypervisorMessage): Buffer {
+  if (message.kind !== 'records') return encodeControl(message);
+  writeRecords(message, writeHypervisorRecord);
+  return writer.take();
+}
+
+/**
+ * Records of a VM's process, for a socket that copies them at once: up to {@link TRANSIENT_BYTES_MAX} bytes are valid
+ * only until another frame is encoded or decoded.
+ */
+export function transientVmFrame(frame: RecordFrame<VmRecord>): Buffer {
+  writeRecords(frame, writeVmRecord);
+  return writer.transient();
+}
+
+/** Records of the hypervisor, as {@link transientVmFrame}. */
+export function transientHypervisorFrame(frame: RecordFrame<HypervisorRecord>): Buffer {
+  writeRecords(frame, writeHypervisorRecord);
+  return writer.transient();
+}
 
 /** Reads what a VM's process sent. Whatever the bytes are, the answer is a message or what is wrong with them. */
-export const decodeVmMessage = (bytes: Uint8Array): Result<VmMessage, string> => decode(bytes, readVmRecords);
+export const decodeVmMessage = (bytes: Uint8Array): Result<VmMessage, string> => decode(bytes, readVmRecord);
 
 /** Reads what the hypervisor sent. */
 export const decodeHypervisorMessage = (bytes: Uint8Array): Result<HypervisorMessage, string> =>
-  decode(bytes, readHypervisorRecords);
+  decode(bytes, readHypervisorRecord);
 
-function decode<R>(
-  bytes: Uint8Array,
-  read: (fields: readonly unknown[], from: number) => readonly R[],
-): Result<ControlMessage | RecordFrame<R>, string> {
-  if (bytes.length > FRAME_BYTES_MAX) return err(`a frame of ${bytes.length} bytes`);
-  let fields: unknown;
+function decode<R>(bytes: Uint8Array, read: (from: FrameReader) => R): Result<ControlMessage | RecordFrame<R>, string> {
   try {
-    fields = packr.unpack(bytes);
-  } catch (error) {
-    // Truncated, trailing or too deeply nested: msgpackr throws, and the next frame is read as if nothing was.
-    return err(`no MessagePack: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  try {
-    if (!Array.isArray(fields)) throw new MalformedFrame('a frame is an array');
-    return ok(message(fields, read));
+    return ok(bytes[0] === RECORDS_MARK ? decodeRecords(bytes, read) : decodeControl(bytes));
   } catch (error) {
     if (error instanceof MalformedFrame) return err(error.message);
     throw error;
   }
 }
 
-function message<R>(
-  fields: readonly unknown[],
-  read: (fields: readonly unknown[], from: number) => readonly R[],
-): ControlMessage | RecordFrame<R> {
+/** @throws MalformedFrame */
+function decodeRecords<R>(bytes: Uint8Array, read: (from: FrameReader) => R): RecordFrame<R> {
+  reader.open(bytes);
+  reader.u8();
+  const session = reader.u32();
+  const seq = reader.count();
+  const ack = reader.count();
+  const sentAt = reader.count();
+  if (reader.done) return { kind: 'records', session, seq, ack, sentAt, records: [] };
+  // Most frames have one record: an array grows to 17 places when something is pushed.
+  const records: R[] = [read(reader)];
+  while (!reader.done) records.push(read(reader));
+  return { kind: 'records', session, seq, ack, sentAt, records };
+}
+
+/** @throws MalformedFrame */
+function decodeControl(bytes: Uint8Array): ControlMessage {
+  if (bytes.length > CONTROL_BYTES_MAX) throw new MalformedFrame(`a message of ${bytes.length} bytes`);
+  let fields: unknown;
+  try {
+    fields = packr.unpack(bytes);
+  } catch (error) {
+    // Truncated, trailing or too deeply nested: msgpackr throws, and the next message is read as if nothing was.
+    throw new MalformedFrame(`no MessagePack: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (!Array.isArray(fields)) throw new MalformedFrame('a message is an array');
+  return control(fields);
+}
+
+function control(fields: readonly unknown[]): ControlMessage {
   const [type] = fields;
   switch (type) {
-    case MESSAGE.RECORDS:
-      return {
-        kind: 'records',
-        session: count(fields, 1),
-        seq: count(fields, 2),
-        ack: count(fields, 3),
-        sentAt: count(fields, 4),
-        records: read(fields, 5),
-      };
     case MESSAGE.HELLO: {
       arity(fields, 4);
       const vms = fields[3];

@@ -1,3 +1,3 @@
 export * from './frame.js';
-export { MalformedFrame, RECORD, RECORD_FIELDS } from './record-codec.js';
+export { TRANSIENT_BYTES_MAX } from './frame-bytes.js';
 export * from './records.js';

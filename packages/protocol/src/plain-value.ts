@@ -1,4 +1,4 @@
-import { MalformedFrame } from './record-codec.js';
+import { MalformedFrame } from './frame-bytes.js';
 
 /** How deep a plain value nests, and of how many parts it consists, at most. */
 const DEPTH_MAX = 32;

@@ -1,10 +1,11 @@
 import { type Conduit, HYPERCALL_REGISTERS } from '@remio/arch';
 import { cpuId, irqId, requestId, vmId } from '@remio/base';
+import { type FrameReader, type FrameWriter, MalformedFrame } from './frame-bytes.js';
 import type { HypervisorRecord, VmRecord } from './records.js';
 
 /**
- * Records travel flat, one after another, in the array of their frame: a code, then the record's fields in a fixed
- * order. The code tells how many follow. 64-bit fields are always bigint here, and 9 bytes on the wire.
+ * Records travel one after another: a code, the VM, the CPU (or the dm_id, for what concerns a device end), then the
+ * record's own fields in a fixed order, without padding. docs/wire-protocol.md has the table.
  */
 export const RECORD = {
   TRAP_AARCH64: 1,
@@ -27,175 +28,151 @@ export const RECORD = {
   TIMER: 41,
 } as const;
 
-/** Kinds of fields: `n` an integer from 0 to 2^32-1, `u` a 64-bit number, `s` a text. */
 const A64 = HYPERCALL_REGISTERS.aarch64;
 const RV64 = HYPERCALL_REGISTERS.riscv64;
-export const RECORD_FIELDS: Readonly<Record<number, string>> = {
-  [RECORD.TRAP_AARCH64]: 'nnuuuuu',
-  [RECORD.TRAP_RISCV64]: 'nnuuuuunu',
-  [RECORD.HYPERCALL_AARCH64]: `nnnu${'u'.repeat(A64)}`,
-  [RECORD.HYPERCALL_RISCV64]: `nnnu${'u'.repeat(RV64)}`,
-  [RECORD.POSTED_AARCH64]: `nnnu${'u'.repeat(A64)}`,
-  [RECORD.POSTED_RISCV64]: `nnnu${'u'.repeat(RV64)}`,
-  [RECORD.ASKED]: 'nnu',
-  [RECORD.OFF]: 'nn',
-  [RECORD.RESUME]: 'nnnuu',
-  [RECORD.FAULT]: 'nnuu',
-  [RECORD.RESULT_AARCH64]: `nnu${'u'.repeat(A64)}`,
-  [RECORD.RESULT_RISCV64]: `nnu${'u'.repeat(RV64)}`,
-  [RECORD.IRQ]: 'nnn',
-  [RECORD.LEASE]: 'nnuunun',
-  [RECORD.REVOKE]: 'nnu',
-  [RECORD.CPU_ON]: 'nnuu',
-  [RECORD.CPU_OFF]: 'nns',
-  [RECORD.TIMER]: 'nnu',
+
+/** Conduits of AArch64 by number on the wire; RV64 has only ECALL. */
+const CONDUITS: readonly Conduit[] = ['hvc', 'smc'];
+
+/** Bytes that the text of a record may have. */
+const TEXT_BYTES_MAX = 4096;
+
+/** Bytes that a record may have at most: the longest text, and more than the longest of fixed length. */
+export const RECORD_BYTES_MAX = TEXT_BYTES_MAX + 128;
+
+const head = (w: FrameWriter, code: number, vm: number, second: number): void => {
+  w.u8(code);
+  w.u32(vm);
+  w.u32(second);
 };
 
-/** Conduits by number on the wire. */
-const CONDUITS: readonly Conduit[] = ['hvc', 'smc', 'ecall'];
-
-/** A value in a frame's array. */
-export type Field = number | bigint | string;
+const registers = (w: FrameWriter, values: readonly bigint[]): void => {
+  for (const value of values) w.u64(value);
+};
 
 /** Appends a record of a VM's process. */
-export function writeVmRecord(out: Field[], record: VmRecord): void {
+export function writeVmRecord(w: FrameWriter, record: VmRecord): void {
   switch (record.kind) {
     case 'trap': {
       const { trap } = record;
       if (trap.arch === 'aarch64') {
-        out.push(RECORD.TRAP_AARCH64, record.vm, record.cpu, trap.esr, trap.far, trap.hpfar, trap.pc, trap.source);
+        head(w, RECORD.TRAP_AARCH64, record.vm, record.cpu);
+        w.u64(trap.esr);
+        w.u64(trap.far);
+        w.u64(trap.hpfar);
+        w.u64(trap.pc);
       } else {
-        out.push(RECORD.TRAP_RISCV64, record.vm, record.cpu, trap.scause, trap.stval, trap.htval, trap.htinst);
-        out.push(trap.sepc, trap.instruction, trap.source);
+        head(w, RECORD.TRAP_RISCV64, record.vm, record.cpu);
+        w.u64(trap.scause);
+        w.u64(trap.stval);
+        w.u64(trap.htval);
+        w.u64(trap.htinst);
+        w.u64(trap.sepc);
+        w.u32(trap.instruction);
       }
+      w.u64(trap.source);
       return;
     }
     case 'hypercall':
     case 'posted': {
       const { frame } = record;
       const posted = record.kind === 'posted';
-      const code =
-        frame.arch === 'aarch64'
-          ? posted
-            ? RECORD.POSTED_AARCH64
-            : RECORD.HYPERCALL_AARCH64
-          : posted
-            ? RECORD.POSTED_RISCV64
-            : RECORD.HYPERCALL_RISCV64;
-      out.push(code, record.vm, record.cpu, CONDUITS.indexOf(frame.conduit), frame.pc, ...frame.registers);
+      if (frame.arch === 'aarch64') {
+        head(w, posted ? RECORD.POSTED_AARCH64 : RECORD.HYPERCALL_AARCH64, record.vm, record.cpu);
+        w.u8(CONDUITS.indexOf(frame.conduit));
+      } else {
+        head(w, posted ? RECORD.POSTED_RISCV64 : RECORD.HYPERCALL_RISCV64, record.vm, record.cpu);
+      }
+      w.u64(frame.pc);
+      registers(w, frame.registers);
       return;
     }
     case 'asked':
-      out.push(RECORD.ASKED, record.vm, record.cpu, record.id);
+      head(w, RECORD.ASKED, record.vm, record.cpu);
+      w.u64(record.id);
       return;
     case 'off':
-      out.push(RECORD.OFF, record.vm, record.cpu);
+      head(w, RECORD.OFF, record.vm, record.cpu);
   }
 }
 
 /** Appends a record of the hypervisor. */
-export function writeHypervisorRecord(out: Field[], record: HypervisorRecord): void {
+export function writeHypervisorRecord(w: FrameWriter, record: HypervisorRecord): void {
   switch (record.kind) {
     case 'resume':
-      out.push(RECORD.RESUME, record.vm, record.cpu, record.register, record.value, record.pc);
+      head(w, RECORD.RESUME, record.vm, record.cpu);
+      w.u8(record.register);
+      w.u64(record.value);
+      w.u64(record.pc);
       return;
     case 'fault':
-      out.push(RECORD.FAULT, record.vm, record.cpu, record.cause, record.address);
+      head(w, RECORD.FAULT, record.vm, record.cpu);
+      w.u64(record.cause);
+      w.u64(record.address);
       return;
     case 'result':
-      out.push(
-        record.registers.length === A64 ? RECORD.RESULT_AARCH64 : RECORD.RESULT_RISCV64,
-        record.vm,
-        record.cpu,
-        record.pc,
-        ...record.registers,
-      );
+      head(w, record.registers.length === A64 ? RECORD.RESULT_AARCH64 : RECORD.RESULT_RISCV64, record.vm, record.cpu);
+      w.u64(record.pc);
+      registers(w, record.registers);
       return;
     case 'irq':
-      out.push(RECORD.IRQ, record.vm, record.cpu, record.irq);
+      head(w, RECORD.IRQ, record.vm, record.cpu);
+      w.u32(record.irq);
       return;
     case 'lease':
-      out.push(RECORD.LEASE, record.vm, record.dm, record.id, record.addr, record.op, record.value, record.width);
+      head(w, RECORD.LEASE, record.vm, record.dm);
+      w.u64(record.id);
+      w.u64(record.addr);
+      w.u8(record.op);
+      w.u64(record.value);
+      w.u8(record.width);
       return;
     case 'revoke':
-      out.push(RECORD.REVOKE, record.vm, record.dm, record.id);
+      head(w, RECORD.REVOKE, record.vm, record.dm);
+      w.u64(record.id);
       return;
     case 'cpu-on':
-      out.push(RECORD.CPU_ON, record.vm, record.cpu, record.entry, record.argument);
+      head(w, RECORD.CPU_ON, record.vm, record.cpu);
+      w.u64(record.entry);
+      w.u64(record.argument);
       return;
     case 'cpu-off':
-      out.push(RECORD.CPU_OFF, record.vm, record.cpu, record.reason);
+      head(w, RECORD.CPU_OFF, record.vm, record.cpu);
+      w.text(clipped(record.reason));
       return;
     case 'timer':
-      out.push(RECORD.TIMER, record.vm, record.cpu, record.deadline);
+      head(w, RECORD.TIMER, record.vm, record.cpu);
+      w.u64(record.deadline);
   }
 }
 
-/** What is wrong with a frame. */
-export class MalformedFrame extends Error {
-  override readonly name = 'MalformedFrame';
-}
+/** A reason is for people: its head will do. A character of JavaScript has at most 3 bytes of UTF-8. */
+const clipped = (reason: string): string => reason.slice(0, Math.floor(TEXT_BYTES_MAX / 3));
 
-/** Reads a frame's records in order; every field is checked before it is used. */
-class FieldReader {
-  readonly #fields: readonly unknown[];
-  #at: number;
+const readRegisters = (r: FrameReader, count: number): readonly bigint[] => {
+  const values: bigint[] = [];
+  for (let n = 0; n < count; n += 1) values.push(r.u64());
+  return values;
+};
 
-  constructor(fields: readonly unknown[], from: number) {
-    this.#fields = fields;
-    this.#at = from;
-  }
-
-  get done(): boolean {
-    return this.#at >= this.#fields.length;
-  }
-
-  n(): number {
-    const value = this.#fields[this.#at++];
-    if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff) return value;
-    throw new MalformedFrame(`field ${this.#at - 1} is no integer from 0 to 2^32-1`);
-  }
-
-  u(): bigint {
-    const value = this.#fields[this.#at++];
-    if (typeof value === 'bigint' && value >= 0n && value < 1n << 64n) return value;
-    // Other encoders choose the shortest form of a number: that is the same number.
-    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return BigInt(value);
-    throw new MalformedFrame(`field ${this.#at - 1} is no 64-bit number`);
-  }
-
-  registers(count: number): readonly bigint[] {
-    const values: bigint[] = [];
-    for (let n = 0; n < count; n += 1) values.push(this.u());
-    return values;
-  }
-
-  s(): string {
-    const value = this.#fields[this.#at++];
-    if (typeof value === 'string' && value.length <= 4096) return value;
-    throw new MalformedFrame(`field ${this.#at - 1} is no text of at most 4096 characters`);
-  }
-}
+const conduit = (r: FrameReader): Conduit => {
+  const name = CONDUITS[r.u8()];
+  if (name === undefined) throw new MalformedFrame('the conduit is neither HVC nor SMC');
+  return name;
+};
 
 /** @throws MalformedFrame */
-export function readVmRecords(fields: readonly unknown[], from: number): readonly VmRecord[] {
-  const reader = new FieldReader(fields, from);
-  const records: VmRecord[] = [];
-  while (!reader.done) records.push(readVmRecord(reader));
-  return records;
-}
-
-function readVmRecord(r: FieldReader): VmRecord {
-  const code = r.n();
-  const vm = vmId(r.n());
-  const cpu = cpuId(r.n());
+export function readVmRecord(r: FrameReader): VmRecord {
+  const code = r.u8();
+  const vm = vmId(r.u32());
+  const cpu = cpuId(r.u32());
   switch (code) {
     case RECORD.TRAP_AARCH64:
       return {
         kind: 'trap',
         vm,
         cpu,
-        trap: { arch: 'aarch64', esr: r.u(), far: r.u(), hpfar: r.u(), pc: r.u(), source: r.u() },
+        trap: { arch: 'aarch64', esr: r.u64(), far: r.u64(), hpfar: r.u64(), pc: r.u64(), source: r.u64() },
       };
     case RECORD.TRAP_RISCV64:
       return {
@@ -204,30 +181,29 @@ function readVmRecord(r: FieldReader): VmRecord {
         cpu,
         trap: {
           arch: 'riscv64',
-          scause: r.u(),
-          stval: r.u(),
-          htval: r.u(),
-          htinst: r.u(),
-          sepc: r.u(),
-          instruction: r.n(),
-          source: r.u(),
+          scause: r.u64(),
+          stval: r.u64(),
+          htval: r.u64(),
+          htinst: r.u64(),
+          sepc: r.u64(),
+          instruction: r.u32(),
+          source: r.u64(),
         },
       };
     case RECORD.HYPERCALL_AARCH64:
+    case RECORD.POSTED_AARCH64: {
+      const kind = code === RECORD.POSTED_AARCH64 ? 'posted' : 'hypercall';
+      const frame = { arch: 'aarch64', conduit: conduit(r), pc: r.u64(), registers: readRegisters(r, A64) } as const;
+      return { kind, vm, cpu, frame };
+    }
     case RECORD.HYPERCALL_RISCV64:
-    case RECORD.POSTED_AARCH64:
     case RECORD.POSTED_RISCV64: {
-      const arch = code === RECORD.HYPERCALL_AARCH64 || code === RECORD.POSTED_AARCH64 ? 'aarch64' : 'riscv64';
-      const conduit = CONDUITS[r.n()];
-      if (conduit === undefined || (conduit === 'ecall') !== (arch === 'riscv64')) {
-        throw new MalformedFrame('the conduit is none of the architecture');
-      }
-      const frame = { arch, conduit, pc: r.u(), registers: r.registers(HYPERCALL_REGISTERS[arch]) } as const;
-      const posted = code === RECORD.POSTED_AARCH64 || code === RECORD.POSTED_RISCV64;
-      return { kind: posted ? 'posted' : 'hypercall', vm, cpu, frame };
+      const kind = code === RECORD.POSTED_RISCV64 ? 'posted' : 'hypercall';
+      const frame = { arch: 'riscv64', conduit: 'ecall', pc: r.u64(), registers: readRegisters(r, RV64) } as const;
+      return { kind, vm, cpu, frame };
     }
     case RECORD.ASKED:
-      return { kind: 'asked', vm, cpu, id: requestId(r.u()) };
+      return { kind: 'asked', vm, cpu, id: requestId(r.u64()) };
     case RECORD.OFF:
       return { kind: 'off', vm, cpu };
     default:
@@ -236,49 +212,41 @@ function readVmRecord(r: FieldReader): VmRecord {
 }
 
 /** @throws MalformedFrame */
-export function readHypervisorRecords(fields: readonly unknown[], from: number): readonly HypervisorRecord[] {
-  const reader = new FieldReader(fields, from);
-  const records: HypervisorRecord[] = [];
-  while (!reader.done) records.push(readHypervisorRecord(reader));
-  return records;
-}
-
-function readHypervisorRecord(r: FieldReader): HypervisorRecord {
-  const code = r.n();
-  const vm = vmId(r.n());
-  // The second field is the CPU, or the dm_id for what concerns a device end.
-  const second = r.n();
+export function readHypervisorRecord(r: FrameReader): HypervisorRecord {
+  const code = r.u8();
+  const vm = vmId(r.u32());
+  const second = r.u32();
   const cpu = cpuId(second);
   switch (code) {
     case RECORD.RESUME:
-      return { kind: 'resume', vm, cpu, register: r.n(), value: r.u(), pc: r.u() };
+      return { kind: 'resume', vm, cpu, register: r.u8(), value: r.u64(), pc: r.u64() };
     case RECORD.FAULT:
-      return { kind: 'fault', vm, cpu, cause: r.u(), address: r.u() };
+      return { kind: 'fault', vm, cpu, cause: r.u64(), address: r.u64() };
     case RECORD.RESULT_AARCH64:
-      return { kind: 'result', vm, cpu, pc: r.u(), registers: r.registers(A64) };
+      return { kind: 'result', vm, cpu, pc: r.u64(), registers: readRegisters(r, A64) };
     case RECORD.RESULT_RISCV64:
-      return { kind: 'result', vm, cpu, pc: r.u(), registers: r.registers(RV64) };
+      return { kind: 'result', vm, cpu, pc: r.u64(), registers: readRegisters(r, RV64) };
     case RECORD.IRQ:
-      return { kind: 'irq', vm, cpu, irq: irqId(r.n()) };
+      return { kind: 'irq', vm, cpu, irq: irqId(r.u32()) };
     case RECORD.LEASE:
       return {
         kind: 'lease',
         vm,
         dm: second,
-        id: requestId(r.u()),
-        addr: r.u(),
-        op: r.n(),
-        value: r.u(),
-        width: r.n(),
+        id: requestId(r.u64()),
+        addr: r.u64(),
+        op: r.u8(),
+        value: r.u64(),
+        width: r.u8(),
       };
     case RECORD.REVOKE:
-      return { kind: 'revoke', vm, dm: second, id: requestId(r.u()) };
+      return { kind: 'revoke', vm, dm: second, id: requestId(r.u64()) };
     case RECORD.CPU_ON:
-      return { kind: 'cpu-on', vm, cpu, entry: r.u(), argument: r.u() };
+      return { kind: 'cpu-on', vm, cpu, entry: r.u64(), argument: r.u64() };
     case RECORD.CPU_OFF:
-      return { kind: 'cpu-off', vm, cpu, reason: r.s() };
+      return { kind: 'cpu-off', vm, cpu, reason: r.text(TEXT_BYTES_MAX) };
     case RECORD.TIMER:
-      return { kind: 'timer', vm, cpu, deadline: r.u() };
+      return { kind: 'timer', vm, cpu, deadline: r.u64() };
     default:
       throw new MalformedFrame(`${code} is no record of the hypervisor`);
   }

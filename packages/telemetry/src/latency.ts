@@ -54,8 +54,10 @@ export class Latency {
 
   /** The smallest latency that at least this share of the samples does not exceed. */
   #at(share: number): number {
+    const counts = this.#counts;
     let left = Math.ceil(share * this.#count);
-    for (const [bucket, count] of (this.#counts ?? []).entries()) {
+    for (let bucket = 0; counts !== undefined && bucket < BUCKETS; bucket += 1) {
+      const count = counts[bucket] ?? 0;
       left -= count;
       if (count > 0 && left <= 0) return Math.round(Math.min(this.#max, middle(bucket)));
     }

@@ -6,15 +6,22 @@ import {
   type HypervisorRecord,
   PROTOCOL_VERSION,
   type Refusal,
+  transientVmFrame,
   type VmRecord,
 } from '@remio/protocol';
 import { Dealer } from 'zeromq';
 import { FrameSocket } from './frame-socket.js';
+import { hostTime } from './host-time.js';
 
 /** What a peer of the hypervisor is told. */
 export interface ConnectionHandler {
-  /** @param transitNs time on the way, if the hypervisor said when it sent; 0 otherwise */
-  onRecords(records: readonly HypervisorRecord[], transitNs: number): void;
+  /**
+   * @param arrivedAt when they arrived, in nanoseconds on the host's monotonic clock
+   * @param transitNs time on the way, if the hypervisor said when it sent; 0 otherwise
+   */
+  onRecords(records: readonly HypervisorRecord[], arrivedAt: number, transitNs: number): void;
+  /** Records were sent as a frame at this time. */
+  onSent?(sentAt: number): void;
   /** The hypervisor is gone, or has cut this peer off. */
   onLost(reason: string): void;
   onReport?(vm: string, event: unknown): void;
@@ -26,8 +33,8 @@ export interface AttachError {
   readonly reason: string;
 }
 
-/** Goes on when no microtask is left, and after ticks that were asked for before. */
-const nextTick = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
+// Each mention of `process` runs an accessor: the hot path remembers what it needs of it.
+const { nextTick } = process;
 
 /** Milliseconds that the hypervisor has to answer a HELLO or a query. */
 const ANSWER_MS = 5_000;
@@ -37,20 +44,27 @@ export class Connection {
   /** Frames of records received and sent. */
   readonly frames = { received: 0, sent: 0 };
   readonly #handler: ConnectionHandler;
-  readonly #socket: FrameSocket<Dealer>;
+  readonly #socket: FrameSocket<Dealer, Buffer>;
   readonly #queries = new Map<number, (value: Result<unknown, string>) => void>();
-  readonly #outgoing: VmRecord[] = [];
+  #outgoing: VmRecord[] = [];
   #welcome: ((answer: Result<void, AttachError>) => void) | undefined;
   #session = 0;
   #received = 0;
   #sent = 0;
   #nextQuery = 1;
   #timer: NodeJS.Timeout | undefined;
+  #ticking = false;
+  /** A frame was taken, and the next is not yet waited for. */
+  #taken = false;
   #closed = false;
 
   private constructor(handler: ConnectionHandler, dealer: Dealer) {
     this.#handler = handler;
-    this.#socket = new FrameSocket(dealer, () => this.#lost('the hypervisor cannot be reached'));
+    this.#socket = new FrameSocket(dealer, ([bytes]) => {
+      if (bytes !== undefined && !this.#closed) this.#take(bytes);
+      this.#taken = true;
+      this.flushSoon();
+    });
     dealer.events.on('disconnect', () => this.#lost('the hypervisor is gone'));
   }
 
@@ -73,7 +87,7 @@ export class Connection {
       return err({ code: 'unreachable', reason: `${endpoint} is no endpoint: ${reason}` });
     }
     const connection = new Connection(handler, dealer);
-    void connection.#receive();
+    connection.#socket.receive();
     const answer = await connection.#hello(endpoint, { kind: 'hello', version: PROTOCOL_VERSION, digest, vms });
     if (answer.ok) return ok(connection);
     connection.close();
@@ -85,21 +99,41 @@ export class Connection {
     this.#outgoing.push(record);
   }
 
+  /**
+   * Sends what is queued as one frame, as soon as no microtask is left: programs go on in microtasks, so all that they
+   * cause travels together. Then the next frame is waited for.
+   */
+  flushSoon(): void {
+    if (this.#ticking) return;
+    this.#ticking = true;
+    nextTick(this.#tick);
+  }
+
+  readonly #tick = (): void => {
+    this.#ticking = false;
+    this.flush();
+    if (!this.#taken) return;
+    this.#taken = false;
+    this.#socket.receive();
+  };
+
   /** Sends what is queued as one frame. */
   flush(): void {
     if (this.#outgoing.length === 0 || this.#closed) return;
     this.#sent += 1;
     this.frames.sent += 1;
-    const frame = encodeVmMessage({
+    const sentAt = hostTime();
+    const frame = transientVmFrame({
       kind: 'records',
       session: this.#session,
       seq: this.#sent,
       ack: this.#received,
-      sentAt: Number(process.hrtime.bigint()),
+      sentAt,
       records: this.#outgoing,
     });
-    this.#outgoing.length = 0;
-    this.#socket.send(frame);
+    this.#outgoing = [];
+    this.#socket.send(frame, this.#onRefused);
+    this.#handler.onSent?.(sentAt);
   }
 
   report(vm: string, event: unknown): void {
@@ -137,7 +171,7 @@ export class Connection {
     this.#closed = true;
     clearInterval(this.#timer);
     for (const answer of this.#queries.values()) answer(err('the connection was closed'));
-    void this.#socket.close();
+    this.#socket.close();
   }
 
   #hello(endpoint: string, hello: ControlMessage): Promise<Result<void, AttachError>> {
@@ -152,21 +186,6 @@ export class Connection {
       };
       this.#tell(hello);
     });
-  }
-
-  async #receive(): Promise<void> {
-    const dealer = this.#socket.socket;
-    while (!this.#closed) {
-      try {
-        const [bytes] = await dealer.receive();
-        if (bytes !== undefined) this.#take(bytes);
-        // What this frame causes is sent first: a socket that is polled for input makes sending dearer.
-        await nextTick();
-      } catch (error) {
-        if (this.#closed) return;
-        throw error;
-      }
-    }
   }
 
   #take(bytes: Buffer): void {
@@ -184,12 +203,14 @@ export class Connection {
         }
         this.#received = message.seq;
         this.frames.received += 1;
-        const transit = message.sentAt === 0 ? 0 : Number(process.hrtime.bigint()) - message.sentAt;
-        this.#handler.onRecords(message.records, transit);
+        const arrivedAt = hostTime();
+        this.#handler.onRecords(message.records, arrivedAt, message.sentAt === 0 ? 0 : arrivedAt - message.sentAt);
         return;
       }
       case 'welcome':
         this.#session = message.session;
+        // Connected: from now on a frame is taken at once, or the hypervisor cannot be reached.
+        this.#socket.socket.sendTimeout = 0;
         this.#timer = setInterval(
           () => this.#tell({ kind: 'heartbeat', session: this.#session, ack: this.#received }),
           message.heartbeatMs,
@@ -216,8 +237,10 @@ export class Connection {
   }
 
   #tell(message: ControlMessage): void {
-    if (!this.#closed) this.#socket.send(encodeVmMessage(message));
+    if (!this.#closed) this.#socket.send(encodeVmMessage(message), this.#onRefused);
   }
+
+  readonly #onRefused = (): void => this.#lost('the hypervisor cannot be reached');
 
   #lost(reason: string): void {
     if (this.#closed) return;

@@ -1,72 +1,43 @@
 import type { Dealer, Router } from 'zeromq';
 
-type Parts = Buffer | [Buffer, Buffer];
-
-/** Milliseconds that frames have to leave when the socket is closed. */
-const CLOSE_MS = 200;
+/** What ZeroMQ takes at once, or refuses: its `send` never waits when `sendTimeout` is 0. */
+type Send<Parts> = (parts: Parts) => Promise<void>;
 
 /**
- * One writer of a socket: sends in order, and never has two sends open. A socket that is ready takes a frame at once;
- * frames that it does not take wait here.
+ * The socket of one end. Frames go out in order, as soon as they are sent, and come in one by one: the next is waited
+ * for only when the owner asks, because a socket that is polled for input makes sending dearer. All callbacks are made
+ * once: a frame allocates none.
  */
-export class FrameSocket<S extends Dealer | Router> {
+export class FrameSocket<S extends Dealer | Router, Parts> {
   readonly socket: S;
-  readonly #waiting: Parts[] = [];
-  readonly #onRefused: (parts: Parts) => void;
-  #busy = false;
-  /** Asked to close: called when nothing waits any more. */
-  #drained: (() => void) | undefined;
+  readonly #send: Send<Parts>;
+  readonly #onParts: (parts: Buffer[]) => void;
+  #closed = false;
 
-  /** @param onRefused told of a frame that cannot be delivered: its peer is gone, or its queue is full */
-  constructor(socket: S, onRefused: (parts: Parts) => void) {
+  /** @param onParts takes what arrives */
+  constructor(socket: S, onParts: (parts: Buffer[]) => void) {
     this.socket = socket;
-    this.#onRefused = onRefused;
+    this.#send = socket.send.bind(socket) as unknown as Send<Parts>;
+    this.#onParts = onParts;
   }
 
-  send(parts: Parts): void {
-    if (this.#drained !== undefined) return;
-    if (this.#busy) {
-      this.#waiting.push(parts);
-      return;
-    }
-    this.#write(parts);
+  /** @param onRefused told when the frame cannot be delivered: its peer is gone, or its queue is full */
+  send(parts: Parts, onRefused: () => void): void {
+    if (!this.#closed) this.#send(parts).then(undefined, onRefused);
   }
 
-  /** Frames that wait. */
-  get queued(): number {
-    return this.#waiting.length;
+  /** Waits for the next frame. */
+  receive(): void {
+    if (!this.#closed) this.socket.receive().then(this.#onParts, this.#onError);
   }
 
-  /** Closes the socket once what was sent has left, or has had its time; nothing more is sent. */
-  async close(): Promise<void> {
-    if (this.#drained !== undefined) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, CLOSE_MS);
-      this.#drained = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      if (!this.#busy) this.#drained();
-    });
-    this.#waiting.length = 0;
+  close(): void {
+    this.#closed = true;
     this.socket.close();
   }
 
-  #write(parts: Parts): void {
-    this.#busy = true;
-    (this.socket.send as (parts: Parts) => Promise<void>)(parts).then(
-      () => this.#next(),
-      () => {
-        this.#onRefused(parts);
-        this.#next();
-      },
-    );
-  }
-
-  #next(): void {
-    this.#busy = false;
-    const next = this.#waiting.shift();
-    if (next !== undefined) this.#write(next);
-    else this.#drained?.();
-  }
+  readonly #onError = (error: unknown): void => {
+    // A closed socket ends its receive; anything else is a mistake of ours.
+    if (!this.#closed) throw error;
+  };
 }

@@ -1,2 +1,3 @@
 export * from './connection.js';
+export * from './host-time.js';
 export * from './listener.js';

@@ -6,10 +6,12 @@ import {
   type HypervisorRecord,
   PROTOCOL_VERSION,
   type Refusal,
+  transientHypervisorFrame,
   type VmRecord,
 } from '@remio/protocol';
 import { Router } from 'zeromq';
 import { FrameSocket } from './frame-socket.js';
+import { hostTime } from './host-time.js';
 
 /** A peer of the hypervisor: a process that runs VMs, or an observer. */
 export interface Peer {
@@ -19,10 +21,13 @@ export interface Peer {
 
 interface PeerState extends Peer {
   readonly route: Buffer;
+  /** The frame on its way out, after its address: ZeroMQ has copied it when `send` returns. */
+  readonly parts: [Buffer, Buffer];
+  readonly onRefused: () => void;
   /** Last frame received, and last sent. */
   received: number;
   sent: number;
-  readonly outgoing: HypervisorRecord[];
+  outgoing: HypervisorRecord[];
   lastHeard: number;
 }
 
@@ -31,8 +36,11 @@ export interface ListenerHandler {
   /** Whether a peer may have what it claims; a refusal says why. */
   admit(vms: readonly string[], digest: string): { readonly code: Refusal; readonly reason: string } | undefined;
   onAttached(peer: Peer): void;
-  /** @param transitNs time on the way, if the peer said when it sent; 0 otherwise */
-  onRecords(peer: Peer, records: readonly VmRecord[], transitNs: number): void;
+  /**
+   * @param arrivedAt when they arrived, in nanoseconds on the host's monotonic clock
+   * @param transitNs time on the way, if the peer said when it sent; 0 otherwise
+   */
+  onRecords(peer: Peer, records: readonly VmRecord[], arrivedAt: number, transitNs: number): void;
   onReport(peer: Peer, vm: string, event: unknown): void;
   /** Answers a query of an observer or a VM's process. */
   onQuery(what: string, argument: unknown): unknown;
@@ -46,14 +54,24 @@ export interface ListenerHandler {
 const HEARTBEAT_MS = 500;
 const SILENCE_MS = 5_000;
 
+/** Bytes of a routing id that ZeroMQ chose: a zero, and 32 bits. */
+const CHOSEN_BYTES = 5;
+
+/** A routing id as the key of a map: the number that ZeroMQ chose, or the bytes that the peer did. */
+const keyOf = (route: Buffer): number | string =>
+  route.length === CHOSEN_BYTES && route[0] === 0 ? route.readUInt32LE(1) : route.toString('latin1');
+
+/** A stranger that left before it got its answer misses nothing. */
+const ignore = (): void => {};
+
 /** The hypervisor's end of the wire: a ROUTER socket. */
 export class Listener {
   /** Frames of records received and sent: a test counts them. */
   readonly frames = { received: 0, sent: 0 };
   readonly #handler: ListenerHandler;
   readonly #digest: string;
-  readonly #socket: FrameSocket<Router>;
-  readonly #peers = new Map<string, PeerState>();
+  readonly #socket: FrameSocket<Router, [Buffer, Buffer]>;
+  readonly #peers = new Map<number | string, PeerState>();
   readonly #sessions = new Map<number, PeerState>();
   readonly #dirty: PeerState[] = [];
   readonly #timer: NodeJS.Timeout;
@@ -63,10 +81,10 @@ export class Listener {
   private constructor(handler: ListenerHandler, digest: string, router: Router) {
     this.#handler = handler;
     this.#digest = digest;
-    this.#socket = new FrameSocket(router, (parts) => {
-      if (!Array.isArray(parts)) return;
-      const peer = this.#peers.get(parts[0].toString('hex'));
-      if (peer !== undefined) this.#drop(peer, 'it cannot be reached');
+    this.#socket = new FrameSocket(router, ([route, bytes]) => {
+      if (route !== undefined && bytes !== undefined && !this.#closed) this.#take(route, bytes);
+      this.flush();
+      this.#socket.receive();
     });
     // A process that was killed shows as a disconnect: every peer is tried, and whoever cannot be reached is lost.
     router.events.on('disconnect', () => this.#beat());
@@ -88,7 +106,7 @@ export class Listener {
       throw new Error(`endpoint ${endpoint} cannot be bound: ${reason}; choose another, or stop what uses it`);
     }
     const listener = new Listener(handler, digest, router);
-    void listener.#receive();
+    listener.#socket.receive();
     return listener;
   }
 
@@ -106,16 +124,16 @@ export class Listener {
       if (peer.outgoing.length === 0) continue;
       peer.sent += 1;
       this.frames.sent += 1;
-      const frame = encodeHypervisorMessage({
+      peer.parts[1] = transientHypervisorFrame({
         kind: 'records',
         session: peer.session,
         seq: peer.sent,
         ack: peer.received,
-        sentAt: Number(process.hrtime.bigint()),
+        sentAt: hostTime(),
         records: peer.outgoing,
       });
-      peer.outgoing.length = 0;
-      this.#socket.send([peer.route, frame]);
+      peer.outgoing = [];
+      this.#socket.send(peer.parts, peer.onRefused);
     }
   }
 
@@ -135,34 +153,18 @@ export class Listener {
   }
 
   /** Says goodbye to every peer and closes the socket. */
-  async close(): Promise<void> {
+  close(): void {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#timer);
     for (const peer of this.#peers.values()) {
       this.#tell(peer.route, { kind: 'goodbye', session: peer.session, reason: 'the hypervisor stops' });
     }
-    await this.#socket.close();
-  }
-
-  async #receive(): Promise<void> {
-    const router = this.#socket.socket;
-    while (!this.#closed) {
-      try {
-        const [route, bytes] = await router.receive();
-        if (route !== undefined && bytes !== undefined) this.#take(route, bytes);
-      } catch (error) {
-        // A closed socket ends its receive; anything else is a mistake of ours.
-        if (this.#closed) return;
-        throw error;
-      }
-      // Sent before the next frame is waited for: a socket that is polled for input makes sending dearer.
-      this.flush();
-    }
+    this.#socket.close();
   }
 
   #take(route: Buffer, bytes: Buffer): void {
-    const peer = this.#peers.get(route.toString('hex'));
+    const peer = this.#peers.get(keyOf(route));
     const decoded = decodeVmMessage(bytes);
     if (!decoded.ok) {
       this.#handler.onRefused(
@@ -180,7 +182,8 @@ export class Listener {
         this.#tell(route, { kind: 'refused', code: 'protocol', reason: 'say HELLO first' });
       return;
     }
-    peer.lastHeard = Date.now();
+    const arrivedAt = hostTime();
+    peer.lastHeard = arrivedAt;
     switch (message.kind) {
       case 'records': {
         if (message.session !== peer.session || message.seq !== peer.received + 1) {
@@ -189,8 +192,13 @@ export class Listener {
         }
         peer.received = message.seq;
         this.frames.received += 1;
-        const transit = message.sentAt === 0 ? 0 : Number(process.hrtime.bigint()) - message.sentAt;
-        this.#handler.onRecords(peer, message.records, transit);
+
+        this.#handler.onRecords(
+          peer,
+          message.records,
+          arrivedAt,
+          message.sentAt === 0 ? 0 : arrivedAt - message.sentAt,
+        );
         return;
       }
       case 'report':
@@ -241,25 +249,27 @@ export class Listener {
       session,
       vms: hello.vms,
       route,
+      parts: [route, Buffer.alloc(0)],
+      onRefused: () => this.#drop(peer, 'it cannot be reached'),
       received: 0,
       sent: 0,
       outgoing: [],
-      lastHeard: Date.now(),
+      lastHeard: hostTime(),
     };
-    this.#peers.set(route.toString('hex'), peer);
+    this.#peers.set(keyOf(route), peer);
     this.#sessions.set(session, peer);
     this.#tell(route, { kind: 'welcome', session, heartbeatMs: HEARTBEAT_MS });
     this.#handler.onAttached(peer);
   }
 
   #tell(route: Buffer, message: ControlMessage): void {
-    this.#socket.send([route, encodeHypervisorMessage(message)]);
+    this.#socket.send([route, encodeHypervisorMessage(message)], this.#peers.get(keyOf(route))?.onRefused ?? ignore);
   }
 
   #drop(peer: PeerState, reason: string): void {
-    if (!this.#peers.delete(peer.route.toString('hex'))) return;
+    if (!this.#peers.delete(keyOf(peer.route))) return;
     this.#sessions.delete(peer.session);
-    peer.outgoing.length = 0;
+    peer.outgoing = [];
     this.#handler.onLost(peer, reason);
     this.flush();
   }
@@ -271,9 +281,9 @@ export class Listener {
   }
 
   #watch(): void {
-    const now = Date.now();
+    const now = hostTime();
     for (const peer of [...this.#peers.values()]) {
-      if (now - peer.lastHeard > SILENCE_MS) this.cut(peer.session, `nothing was heard for ${SILENCE_MS} ms`);
+      if (now - peer.lastHeard > SILENCE_MS * 1e6) this.cut(peer.session, `nothing was heard for ${SILENCE_MS} ms`);
     }
     this.#beat();
     assert(this.#peers.size === this.#sessions.size, 'every peer has one session');

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { cpuId } from '@remio/base';
+import type { CpuId } from '@remio/base';
 import type { GuestProgram, ProgramFactory } from '@remio/guest';
 import { sharedFile } from '@remio/hypervisor';
 import type { VmRecord } from '@remio/protocol';
@@ -101,9 +101,10 @@ class VmProcess {
   /** Time from a trap to the vCPU going on. */
   readonly #roundTrip = new Latency();
   readonly #trappedAt: Float64Array;
+  /** CPUs whose trap leaves with the next frame. */
+  #trapped: CpuId[] = [];
   #arrivedAt = 0;
   #reported = 0;
-  #flushing = false;
   readonly #early: VmRecord[] = [];
   #connection: Connection | undefined;
   #host: VmHost | undefined;
@@ -143,22 +144,22 @@ class VmProcess {
       },
       log: (vm, line) => this.#log('info', { vm: vm.name }, line),
       now: () => process.hrtime.bigint(),
-      turnEnded: () => this.#flushSoon(),
+      turnEnded: () => this.#connection?.flushSoon(),
     });
     this.#host = host;
     const names = this.#vms.map(({ vm }) => vm.name);
     const attached = await Connection.attach(endpoint, this.#topology.digest, names, {
-      onRecords: (records, transit) => {
-        const now = Number(process.hrtime.bigint());
-        if (this.#arrivedAt === 0) this.#arrivedAt = now;
+      onRecords: (records, arrivedAt, transit) => {
+        if (this.#arrivedAt === 0) this.#arrivedAt = arrivedAt;
         if (transit > 0) this.#transit.record(transit);
         for (const record of records) {
           if (record.kind === 'resume' || record.kind === 'fault') {
-            this.#roundTrip.record(now - (this.#trappedAt[record.cpu] ?? now));
+            this.#roundTrip.record(arrivedAt - (this.#trappedAt[record.cpu] ?? arrivedAt));
           }
           host.receive(record);
         }
       },
+      onSent: (sentAt) => this.#sent(sentAt),
       onLost: (reason) => {
         this.#log('error', {}, `lost the hypervisor: ${reason}`);
         process.exit(ENVIRONMENT_ERROR);
@@ -180,31 +181,16 @@ class VmProcess {
   }
 
   #send(record: VmRecord): void {
-    if (record.kind === 'trap') this.#trappedAt[cpuId(record.cpu)] = Number(process.hrtime.bigint());
+    if (record.kind === 'trap') this.#trapped.push(record.cpu);
     if (this.#connection === undefined) this.#early.push(record);
     else this.#connection.send(record);
   }
 
-  /**
-   * Sends when every vCPU has gone as far as it can: programs go on in microtasks, and the next tick comes after all of
-   * them. So an ASK, its completion and what follows travel in one frame.
-   */
-  #flushSoon(): void {
-    if (this.#flushing) return;
-    this.#flushing = true;
-    process.nextTick(() => {
-      this.#flushing = false;
-      this.#flush();
-    });
-  }
-
-  #flush(): void {
-    const connection = this.#connection;
-    if (connection === undefined) return;
-    const before = connection.frames.sent;
-    connection.flush();
-    if (connection.frames.sent === before || this.#arrivedAt === 0) return;
-    this.#turn.record(Number(process.hrtime.bigint()) - this.#arrivedAt);
+  #sent(sentAt: number): void {
+    for (const cpu of this.#trapped) this.#trappedAt[cpu] = sentAt;
+    if (this.#trapped.length > 0) this.#trapped = [];
+    if (this.#arrivedAt === 0) return;
+    this.#turn.record(sentAt - this.#arrivedAt);
     this.#arrivedAt = 0;
   }
 

@@ -5,17 +5,34 @@ Needs python3-zmq and python3-msgpack. Prints one line of JSON.
 """
 import argparse
 import json
+import struct
 import sys
 
 import msgpack
 import zmq
 
-VERSION = 1
-HELLO, WELCOME, REFUSED, RECORDS, HEARTBEAT, GOODBYE = 1, 2, 3, 4, 5, 6
+VERSION = 2
+HELLO, WELCOME, REFUSED, HEARTBEAT, GOODBYE = 1, 2, 3, 5, 6
+RECORDS_MARK = 0xC1
+HEADER = struct.Struct("<BIQQQ")
+HEAD = struct.Struct("<BII")
 TRAP_AARCH64, TRAP_RISCV64, OFF = 1, 2, 8
-RESUME, CPU_ON = 32, 39
-# How many fields follow each code that the hypervisor sends.
-FIELDS = {32: 5, 33: 4, 34: 10, 35: 11, 36: 3, 37: 7, 38: 3, 39: 4, 40: 3, 41: 3}
+RESUME, CPU_ON, CPU_OFF = 32, 39, 40
+# The fields that follow the head of each record that a VM's process sends or gets.
+FIELDS = {
+    TRAP_AARCH64: "<5Q",
+    TRAP_RISCV64: "<5QIQ",
+    OFF: "<",
+    RESUME: "<BQQ",
+    33: "<2Q",
+    34: "<8Q",
+    35: "<9Q",
+    36: "<I",
+    37: "<QQBQB",
+    38: "<Q",
+    CPU_ON: "<2Q",
+    41: "<Q",
+}
 REGISTERS = {"MagicValue": 0x000, "Version": 0x004, "DeviceID": 0x008}
 
 
@@ -42,35 +59,48 @@ class Frontend:
         assert answer[0] == WELCOME, answer
         self.session = answer[1]
 
-    def records(self, *fields):
+    def record(self, code, vm, cpu, *fields):
         self.seq += 1
-        self.send(RECORDS, self.session, self.seq, self.ack, 0, *fields)
+        header = HEADER.pack(RECORDS_MARK, self.session, self.seq, self.ack, 0)
+        self.socket.send(header + HEAD.pack(code, vm, cpu) + struct.pack(FIELDS[code], *fields))
+
+    def take(self, frame):
+        """Keeps the records of a frame."""
+        _, session, seq, acked, _ = HEADER.unpack_from(frame)
+        assert session == self.session and seq == self.ack + 1, "frames come in order"
+        assert acked <= self.seq, "what was not sent is not acknowledged"
+        self.ack = seq
+        at = HEADER.size
+        while at < len(frame):
+            code, vm, cpu = HEAD.unpack_from(frame, at)
+            at += HEAD.size
+            if code == CPU_OFF:
+                (length,) = struct.unpack_from("<I", frame, at)
+                at += 4 + length
+                continue
+            self.waiting.append((code, vm, cpu, *struct.unpack_from(FIELDS[code], frame, at)))
+            at += struct.calcsize(FIELDS[code])
 
     def wait_for(self, code):
-        """The fields of the next record of this code."""
+        """What follows the code in the next record of this code."""
         while True:
             while self.waiting:
                 record = self.waiting.pop(0)
                 if record[0] == code:
                     return record[1:]
-            frame = self.receive()
-            if frame[0] == REFUSED:
-                sys.exit(f"cut off: {frame[2]}")
-            if frame[0] != RECORDS:
+            frame = self.socket.recv()
+            if frame[0] == RECORDS_MARK:
+                self.take(frame)
                 continue
-            assert frame[2] == self.ack + 1, "frames come in order"
-            self.ack = frame[2]
-            at = 5
-            while at < len(frame):
-                end = at + 1 + FIELDS[frame[at]]
-                self.waiting.append(frame[at:end])
-                at = end
+            message = msgpack.unpackb(frame)
+            if message[0] == REFUSED:
+                sys.exit(f"cut off: {message[2]}")
 
     def load32(self, arch, vm, cpu, address, pc):
         if arch == "aarch64":
-            self.records(TRAP_AARCH64, vm, cpu, 0x93890007, address, (address >> 12) << 4, pc, 0)
+            self.record(TRAP_AARCH64, vm, cpu, 0x93890007, address, (address >> 12) << 4, pc, 0)
         else:
-            self.records(TRAP_RISCV64, vm, cpu, 21, address, address >> 2, 0x6483, pc, 0, 0)
+            self.record(TRAP_RISCV64, vm, cpu, 21, address, address >> 2, 0x6483, pc, 0, 0)
         _, _, register, value, next_pc = self.wait_for(RESUME)
         assert register == 9 and next_pc == pc + 4, (register, next_pc)
         return value
@@ -89,7 +119,7 @@ def main():
     for name, offset in REGISTERS.items():
         values[name] = frontend.load32(args.arch, vm, cpu, args.window + offset, pc)
         pc += 4
-    frontend.records(OFF, vm, cpu)
+    frontend.record(OFF, vm, cpu)
     frontend.send(GOODBYE, frontend.session, "done")
     print(json.dumps(values))
 

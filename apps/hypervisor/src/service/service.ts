@@ -5,7 +5,7 @@ import type { VmRecord } from '@remio/protocol';
 import { createRegion } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
 import type { Topology } from '@remio/topology';
-import { Listener, type Peer } from '@remio/transport';
+import { hostTime, Listener, type Peer } from '@remio/transport';
 import { Platform, type PlatformEvent } from '../platform/index.js';
 import { Recorder } from '../recording/index.js';
 
@@ -23,8 +23,6 @@ export interface ServiceOptions {
 
 /** Name of the file of a shared memory in the run directory. */
 export const sharedFile = (runDirectory: string, id: number): string => join(runDirectory, `shmem-${id}`);
-
-const now = (): number => Number(process.hrtime.bigint());
 
 /** The hypervisor as a process: the platform on one side, peers on the other. */
 export class HypervisorService {
@@ -91,7 +89,7 @@ export class HypervisorService {
     service.#listener.value = await Listener.bind(options.endpoint, topology.digest, {
       admit: (vms) => service.#admit(vms),
       onAttached: (peer) => service.#attached(peer),
-      onRecords: (peer, records, transit) => service.#records(peer, records, transit),
+      onRecords: (peer, records, arrivedAt, transit) => service.#records(peer, records, arrivedAt, transit),
       onReport: (_, vm, event) => service.#report(vm, event),
       onQuery: (what, argument) => service.#query(what, argument),
       onLost: (peer, reason) => service.#lost(peer, reason),
@@ -103,7 +101,7 @@ export class HypervisorService {
 
   async stop(): Promise<void> {
     clearTimeout(this.#deadlineTimer);
-    await this.#listener.value?.close();
+    this.#listener.value?.close();
     const recording = this.#recording;
     if (recording !== undefined) {
       await new Promise<void>((resolve) => {
@@ -147,8 +145,7 @@ export class HypervisorService {
     this.#armDeadline();
   }
 
-  #records(peer: Peer, records: readonly VmRecord[], transit: number): void {
-    const arrived = now();
+  #records(peer: Peer, records: readonly VmRecord[], arrived: number, transit: number): void {
     for (const record of records) {
       if (this.#sessions[record.vm] !== peer.session) {
         this.#listener.value?.cut(peer.session, `a record for VM ${record.vm}, which it has not claimed`);
@@ -163,7 +160,7 @@ export class HypervisorService {
     }
     const [first] = records;
     if (transit > 0 && first !== undefined) this.#transit[first.vm]?.record(transit);
-    this.#turn.record(now() - arrived);
+    this.#turn.record(hostTime() - arrived);
     if (this.#options.topology.hasDeadlines) this.#armDeadline();
   }
 
@@ -247,11 +244,11 @@ export class HypervisorService {
     if (deadline === undefined) return;
     this.#deadlineTimer = setTimeout(
       () => {
-        this.#platform.tick(now());
+        this.#platform.tick(hostTime());
         this.#listener.value?.flush();
         this.#armDeadline();
       },
-      Math.max(0, Math.ceil((deadline - now()) / 1e6)),
+      Math.max(0, Math.ceil((deadline - hostTime()) / 1e6)),
     );
   }
 

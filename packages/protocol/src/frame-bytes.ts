@@ -1,0 +1,129 @@
+/** What is wrong with a frame. */
+export class MalformedFrame extends Error {
+  override readonly name = 'MalformedFrame';
+}
+
+/** Bytes that a frame may have: more is neither sent nor decoded. */
+export const FRAME_BYTES_MAX = 1 << 20;
+
+/** Bytes of the longest frame that {@link FrameWriter.transient} does not copy. */
+export const TRANSIENT_BYTES_MAX = 128;
+
+/**
+ * The one buffer that frames of records are written to and read from: a view onto each frame would cost more than the
+ * frame's own fields.
+ */
+const scratch = Buffer.alloc(FRAME_BYTES_MAX);
+const view = new DataView(scratch.buffer, scratch.byteOffset, scratch.length);
+
+/** The first bytes of the buffer as frames of every short length: making a view costs more than writing the frame. */
+const heads: readonly Buffer[] = Array.from({ length: TRANSIENT_BYTES_MAX + 1 }, (_, length) =>
+  scratch.subarray(0, length),
+);
+
+const WORD = 2 ** 32;
+
+/** Writes one frame, little-endian. */
+export class FrameWriter {
+  #at = 0;
+
+  /** Bytes written so far. */
+  get length(): number {
+    return this.#at;
+  }
+
+  u8(value: number): void {
+    view.setUint8(this.#at, value);
+    this.#at += 1;
+  }
+
+  u32(value: number): void {
+    view.setUint32(this.#at, value, true);
+    this.#at += 4;
+  }
+
+  u64(value: bigint): void {
+    view.setBigUint64(this.#at, value, true);
+    this.#at += 8;
+  }
+
+  /** A counter or a time: an integer from 0 to 2^53-1, in 8 bytes. */
+  count(value: number): void {
+    this.u32(value % WORD);
+    this.u32(Math.floor(value / WORD));
+  }
+
+  /** A text: its length in bytes as 32 bits, then UTF-8. */
+  text(value: string): void {
+    const bytes = Buffer.from(value);
+    this.u32(bytes.length);
+    scratch.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
+  /** The frame, in memory of its own; the writer begins anew. */
+  take(): Buffer {
+    const frame = Buffer.from(scratch.subarray(0, this.#at));
+    this.#at = 0;
+    return frame;
+  }
+
+  /** The frame; a short one is overwritten by whatever is written or read next. */
+  transient(): Buffer {
+    const short = heads[this.#at];
+    if (short === undefined) return this.take();
+    this.#at = 0;
+    return short;
+  }
+}
+
+/** Reads one frame. Every read is checked against the frame's end. */
+export class FrameReader {
+  #at = 0;
+  #end = 0;
+
+  /** @throws MalformedFrame if it is too long */
+  open(bytes: Uint8Array): void {
+    if (bytes.length > FRAME_BYTES_MAX) throw new MalformedFrame(`a frame of ${bytes.length} bytes`);
+    scratch.set(bytes);
+    this.#at = 0;
+    this.#end = bytes.length;
+  }
+
+  get done(): boolean {
+    return this.#at >= this.#end;
+  }
+
+  u8(): number {
+    return view.getUint8(this.#skip(1));
+  }
+
+  u32(): number {
+    return view.getUint32(this.#skip(4), true);
+  }
+
+  u64(): bigint {
+    return view.getBigUint64(this.#skip(8), true);
+  }
+
+  count(): number {
+    const low = this.u32();
+    const high = this.u32();
+    if (high >= 1 << 21) throw new MalformedFrame('a counter above 2^53-1');
+    return high * WORD + low;
+  }
+
+  text(lengthMax: number): string {
+    const length = this.u32();
+    if (length > lengthMax) throw new MalformedFrame(`a text of ${length} bytes`);
+    const start = this.#skip(length);
+    return scratch.toString('utf8', start, start + length);
+  }
+
+  #skip(bytes: number): number {
+    const start = this.#at;
+    this.#at = start + bytes;
+    if (this.#at > this.#end) throw new MalformedFrame('the frame ends within a field');
+    return start;
+  }
+}
