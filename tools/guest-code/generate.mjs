@@ -6,7 +6,7 @@
 //   node tools/guest-code/generate.mjs            writes both files
 //   node tools/guest-code/generate.mjs --check    fails if they are not what the tools say now
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,9 +29,9 @@ function scratch(use) {
   }
 }
 
-function assemble({ prefix, march }, path, source, linkFlags) {
+function assemble({ prefix, march }, path, source, linkFlags, include = '.') {
   writeFileSync(path('code.s'), source);
-  execFileSync(`${prefix}-as`, [`-march=${march}`, path('code.s'), '-o', path('code.o')]);
+  execFileSync(`${prefix}-as`, [`-march=${march}`, '-I', include, path('code.s'), '-o', path('code.o')]);
   execFileSync(`${prefix}-ld`, [...linkFlags, path('code.o'), '-o', path('code.elf')]);
 }
 
@@ -229,17 +229,21 @@ const files = {
 /** The guest programs: NAME.ARCH.s each, as the bytes from the first address of a VM's memory on. */
 function programs() {
   const directory = join(TESTING, 'programs');
-  const sources = existsSync(directory)
-    ? readdirSync(directory)
-        .filter((name) => name.endsWith('.s'))
-        .sort()
-    : [];
+  const sources = readdirSync(directory)
+    .filter((name) => name.endsWith('.s'))
+    .sort();
   return `{\n${sources
     .map((name) => {
       const [program, arch] = name.split('.');
       const tools = TOOLS[arch];
       const code = scratch((path) => {
-        assemble(tools, path, readFileSync(join(directory, name), 'utf8'), ['-Ttext=0', '--no-relax', '-e', '0']);
+        assemble(
+          tools,
+          path,
+          readFileSync(join(directory, name), 'utf8'),
+          ['-Ttext=0', '--no-relax', '-e', '0'],
+          directory,
+        );
         execFileSync(`${tools.prefix}-objcopy`, ['-O', 'binary', '-j', '.text', path('code.elf'), path('text')]);
         return readFileSync(path('text')).toString('hex');
       });

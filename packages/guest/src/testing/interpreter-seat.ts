@@ -1,5 +1,4 @@
-import type { Arch } from '@remio/arch';
-import { SUPERVISOR_TIMER_INTERRUPT, VIRTUAL_TIMER_PPI } from '@remio/arch';
+import { type Arch, FIRST_REGISTER, SUPERVISOR_TIMER_INTERRUPT, VIRTUAL_TIMER_PPI } from '@remio/arch';
 import { assert, hex, type IrqId, irqId, type Result, restoring, type SavedValue, U64_MAX } from '@remio/base';
 import type { Completion, Exit, MachineContext, Seat, SeatFactory } from '../index.js';
 import { Aarch64Core } from './aarch64-core.js';
@@ -111,7 +110,7 @@ export class InterpreterSeat implements Seat {
         return true;
       case 'hypercall': {
         assert(open === 'hypercall', 'a result completes a hypercall');
-        const first = this.arch === 'aarch64' ? 0 : 10;
+        const first = FIRST_REGISTER[this.arch];
         for (const [n, value] of completion.registers.entries()) this.#core.write(first + n, value);
         this.#core.pc = completion.pc;
         return true;

@@ -1,5 +1,4 @@
-import type { InterruptController } from '@remio/arch';
-import { SUPERVISOR_SOFTWARE_INTERRUPT, SUPERVISOR_TIMER_INTERRUPT } from '@remio/arch';
+import { type InterruptController, SUPERVISOR_SOFTWARE_INTERRUPT, SUPERVISOR_TIMER_INTERRUPT } from '@remio/arch';
 import { assert, hex, type SavedValue } from '@remio/base';
 import type { CoreHost } from './core.js';
 import { ImsicPort } from './imsic-port.js';
