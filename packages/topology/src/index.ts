@@ -1,4 +1,4 @@
-export type { BlockModelOptions, DeviceChoice, EntropyModelOptions } from './devices/index.js';
+export type { BlockModelOptions, DeviceChoice, EntropyModelOptions, FsModelOptions } from './devices/index.js';
 export { type Diagnostic, type RuleId, renderDiagnostics, TOPOLOGY_RULES } from './diagnostics.js';
 export type { DriverChoice, RngDriverChoice } from './drivers/index.js';
 export type { TopologyFiles } from './end-context.js';

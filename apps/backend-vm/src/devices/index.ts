@@ -3,6 +3,7 @@ import type { DeviceChoice, DeviceRef } from '@remio/topology';
 import type { DeviceFactory, VirtioDevice } from '@remio/virtio-device';
 import { blockDevice } from './block.js';
 import { entropyDevice } from './entropy.js';
+import { fsDevice } from './fs.js';
 
 /**
  * Makes the device model of a backend's end.
@@ -21,6 +22,8 @@ export async function makeDevice(end: GuestDeviceEnd): Promise<VirtioDevice> {
 
 function builtin(name: string, choice: DeviceChoice): VirtioDevice {
   switch (choice.type) {
+    case 'fs':
+      return fsDevice(name, choice.options);
     case 'block':
       return blockDevice(name, choice.options);
     case 'entropy':

@@ -2,23 +2,28 @@ import type { z } from 'zod';
 import type { EndContext, EndProblem, TopologyFiles } from '../end-context.js';
 import { type BlockModelOptions, blockOptions, blockProblems, blockSchema } from './block.js';
 import { type EntropyModelOptions, entropyOptions, entropySchema } from './entropy.js';
+import { type FsModelOptions, fsOptions, fsProblems, fsSchema } from './fs.js';
 
 export type { BlockModelOptions } from './block.js';
 export type { EntropyModelOptions } from './entropy.js';
+export type { FsModelOptions } from './fs.js';
 
 /** Device models that come with Remio: what a topology may say of each, one file a device. */
-export const deviceSchemas = [blockSchema, entropySchema] as const;
+export const deviceSchemas = [blockSchema, entropySchema, fsSchema] as const;
 
 export type DeviceFile = z.output<(typeof deviceSchemas)[number]>;
 
 /** A built-in device model and what it is given. */
 export type DeviceChoice =
   | { readonly type: 'block'; readonly options: BlockModelOptions }
-  | { readonly type: 'entropy'; readonly options: EntropyModelOptions };
+  | { readonly type: 'entropy'; readonly options: EntropyModelOptions }
+  | { readonly type: 'fs'; readonly options: FsModelOptions };
 
 /** What the model gets of what the file says. */
 export function deviceChoice(device: DeviceFile, context: EndContext): DeviceChoice {
   switch (device.type) {
+    case 'fs':
+      return { type: 'fs', options: fsOptions(device, context) };
     case 'block':
       return { type: 'block', options: blockOptions(device, context) };
     case 'entropy':
@@ -29,6 +34,8 @@ export function deviceChoice(device: DeviceFile, context: EndContext): DeviceCho
 /** What is wrong with a device's options beyond their shape. */
 export function deviceProblems(choice: DeviceChoice, files: TopologyFiles): readonly EndProblem[] {
   switch (choice.type) {
+    case 'fs':
+      return fsProblems(choice.options, files);
     case 'block':
       return blockProblems(choice.options, files);
     case 'entropy':
