@@ -10,7 +10,7 @@ import {
   remioNotify,
 } from '@remio/guest';
 import { MmioRegisters, type VirtioDevice } from '@remio/virtio-device';
-import { MMIO, STATUS_DRIVER_OK } from '@remio/virtio-spec';
+import { hasFeature, MMIO, STATUS_DRIVER_OK, VIRTIO_F_RING_PACKED } from '@remio/virtio-spec';
 
 /** Makes the device model of one end from what the topology says of it. */
 export type DeviceMaker = (end: GuestDeviceEnd) => Promise<VirtioDevice>;
@@ -136,6 +136,7 @@ function reportQueues({ end, registers }: Served, vm: GuestVm): void {
     kind: 'queues',
     device: end.name,
     shmem: { id: end.shmemId, base: hex(end.shmem.base) },
+    packed: hasFeature(registers.features, VIRTIO_F_RING_PACKED),
     queues: Array.from({ length: registers.device.queueCount }, (_, index) => {
       const config = registers.queueConfig(index);
       return config === undefined

@@ -2,13 +2,14 @@ import { guestAddress } from '@remio/base';
 import { LocalMemory } from '@remio/guest-memory';
 import { mapRegion } from '@remio/shared-memory';
 import { Connection } from '@remio/transport';
-import { decodeQueue } from '@remio/virtqueue';
+import { type DecodedEvent, type DecodedQueue, decodeQueue } from '@remio/virtqueue';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 
 /** What a backend reports of a device's queues when its driver has made them ready. */
 interface QueuesReport {
   readonly device: string;
   readonly shmem: { readonly id: number; readonly base: string };
+  readonly packed: boolean;
   readonly queues: readonly ({
     readonly size: number;
     readonly descriptorArea: string;
@@ -57,31 +58,50 @@ export async function ring(
     if (memory === null) throw new CommandError('the platform shares no memory with this host', EXIT.ENVIRONMENT);
     const mapped = mapRegion(memory.path, memory.size);
     if (!mapped.ok) throw new CommandError(mapped.error, EXIT.ENVIRONMENT);
-    const decoded = decodeQueue(new LocalMemory(guestAddress(BigInt(report.shmem.base)), mapped.value), {
+    const areas = {
       size: config.size,
       descriptorArea: BigInt(config.descriptorArea),
       driverArea: BigInt(config.driverArea),
       deviceArea: BigInt(config.deviceArea),
-    });
+    };
+    const shared = new LocalMemory(guestAddress(BigInt(report.shmem.base)), mapped.value);
+    const decoded = decodeQueue(shared, areas, report.packed);
     if (decoded === undefined) throw new CommandError('the queue lies outside the shared memory', EXIT.FAILED);
     if (options.json) {
       console.log(JSON.stringify(decoded));
       return EXIT.OK;
     }
-    console.log(`${vm} ${device} queue ${queue}: ${decoded.size} descriptors at ${config.descriptorArea}`);
-    console.log(`  avail: idx ${decoded.avail.idx} flags ${decoded.avail.flags} used_event ${decoded.avail.usedEvent}`);
-    console.log(`  used:  idx ${decoded.used.idx} flags ${decoded.used.flags} avail_event ${decoded.used.availEvent}`);
-    console.log(`  in flight: ${decoded.inFlight.length}`);
-    for (const { head, chain } of decoded.inFlight) {
-      console.log(`    head ${head}:`);
-      for (const entry of chain)
-        console.log(`      [${entry.index}] ${entry.address} +${entry.length} ${entry.flags.join('|')}`);
-    }
     console.log(
-      `  used last: ${decoded.recentlyUsed.map(({ id, length }) => `${id} (${length})`).join(', ') || 'none'}`,
+      `${vm} ${device} queue ${queue}: ${decoded.size} descriptors at ${config.descriptorArea}, ${decoded.layout}`,
     );
+    for (const line of linesOf(decoded)) console.log(`  ${line}`);
     return EXIT.OK;
   } finally {
     connection.close();
   }
+}
+
+function linesOf(decoded: DecodedQueue): readonly string[] {
+  const used = decoded.recentlyUsed.map(({ id, length }) => `${id} (${length})`).join(', ') || 'none';
+  const chains = decoded.inFlight.flatMap((each) => [
+    'head' in each ? `  head ${each.head}:` : `  id ${each.id}:`,
+    ...each.chain.map(({ index, address, length, flags }) => `    [${index}] ${address} +${length} ${flags.join('|')}`),
+  ]);
+  return [...wishes(decoded), `in flight: ${decoded.inFlight.length}`, ...chains, `used last: ${used}`];
+}
+
+function wishes(decoded: DecodedQueue): readonly string[] {
+  if (decoded.layout === 'split') {
+    const { avail, used } = decoded;
+    return [
+      `avail: idx ${avail.idx} flags ${avail.flags} used_event ${avail.usedEvent}`,
+      `used:  idx ${used.idx} flags ${used.flags} avail_event ${used.availEvent}`,
+    ];
+  }
+  const event = ({ flags, offset, wrap }: DecodedEvent): string => `${flags} offset ${offset} wrap ${wrap}`;
+  return [
+    `next:         offset ${decoded.next.offset} wrap ${decoded.next.wrap}`,
+    `driver event: ${event(decoded.driverEvent)}`,
+    `device event: ${event(decoded.deviceEvent)}`,
+  ];
 }

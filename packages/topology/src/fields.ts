@@ -50,12 +50,6 @@ export const from = (min: number, max: number) =>
 
 export const atMost = (max: number) => from(0, max);
 
-/** A power of two from `min` to `max`, as a number. */
-export const powerOfTwo = (min: number, max: number) =>
-  count.refine((value) => value >= min && value <= max && Number.isInteger(Math.log2(value)), {
-    error: `expected a power of two from ${min} to ${max}`,
-  });
-
 type Present<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> };
 
 /** The fields that are there: an option that a file does not name is absent, not undefined. */

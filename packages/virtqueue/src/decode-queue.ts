@@ -16,6 +16,7 @@ import {
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
 } from '@remio/virtio-spec';
+import { type DecodedPackedQueue, decodePackedQueue } from './decode-packed-queue.js';
 import { distance, locateSplitAreas } from './split-layout.js';
 import type { QueueConfig } from './types.js';
 
@@ -28,8 +29,11 @@ export interface DecodedDescriptor {
   readonly next: number;
 }
 
-/** A split virtqueue as it stands in memory, for people. */
-export interface DecodedQueue {
+/** A virtqueue as it stands in memory, for people. */
+export type DecodedQueue = DecodedSplitQueue | DecodedPackedQueue;
+
+export interface DecodedSplitQueue {
+  readonly layout: 'split';
   readonly size: number;
   readonly avail: { readonly flags: number; readonly idx: number; readonly usedEvent: number };
   readonly used: { readonly flags: number; readonly idx: number; readonly availEvent: number };
@@ -43,11 +47,15 @@ export interface DecodedQueue {
 const RECENT = 8;
 
 /**
- * Decodes a split virtqueue in local memory. It reads what is there, however wrong: indices are masked, chains end after
- * as many steps as the ring has entries.
+ * Decodes a virtqueue in local memory. It reads what is there, however wrong: indices are masked, chains end after as
+ * many steps as the ring has entries.
+ * @param packed whether the queue has the packed layout
  * @returns undefined if the areas are not in the memory
  */
-export function decodeQueue(memory: GuestMemory, config: QueueConfig): DecodedQueue | undefined {
+export const decodeQueue = (memory: GuestMemory, config: QueueConfig, packed: boolean): DecodedQueue | undefined =>
+  packed ? decodePackedQueue(memory, config) : decodeSplitQueue(memory, config);
+
+function decodeSplitQueue(memory: GuestMemory, config: QueueConfig): DecodedSplitQueue | undefined {
   const areas = locateSplitAreas(memory, config);
   if (!areas.ok) return undefined;
   const { descriptors, avail, used } = areas.value;
@@ -85,6 +93,7 @@ export function decodeQueue(memory: GuestMemory, config: QueueConfig): DecodedQu
     .filter(([head, count]) => head < size && count > (usedHeads.get(head) ?? 0))
     .map(([head]) => head);
   return {
+    layout: 'split',
     size,
     avail: {
       flags: memory.readU16(avail + AVAIL_FLAGS),

@@ -1,4 +1,5 @@
 export * from './activate.js';
+export * from './decode-packed-queue.js';
 export * from './decode-queue.js';
 export * from './packed-device-queue.js';
 export * from './packed-driver-queue.js';

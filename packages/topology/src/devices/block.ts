@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { EndContext, EndProblem, TopologyFiles } from '../end-context.js';
-import { atMost, count, from, powerOfTwo, present, size } from '../fields.js';
+import { atMost, count, from, present, size } from '../fields.js';
 
 /** Queues that a device may have: what the register model and its snapshots are tested with. */
 const QUEUES_MAX = 64;
@@ -14,7 +14,9 @@ export const blockSchema = z.strictObject({
   image: z.string().describe('Path of a raw disk image, from this file; it may be sparse'),
   read_only: z.boolean().optional(),
   queues: from(1, QUEUES_MAX).optional().describe('Request queues, 1 to 64'),
-  queue_size: powerOfTwo(1, QUEUE_SIZE_MAX).optional().describe('QueueSizeMax, a power of two'),
+  queue_size: from(1, QUEUE_SIZE_MAX)
+    .optional()
+    .describe('QueueSizeMax; of split rings, the largest power of two that is not above'),
   id: z.string().max(20).optional().describe('Identification string'),
   block_size: bytes
     .refine((value) => value >= 512 && value <= BLOCK_SIZE_MAX && Number.isInteger(Math.log2(value)), {

@@ -54,7 +54,7 @@ export interface BlockOptions {
   readonly id?: string;
   /** Request queues, 1 to 64. */
   readonly queues?: number;
-  /** QueueSizeMax, a power of two. */
+  /** QueueSizeMax, 1 to 32768. */
   readonly queueSize?: number;
   /** Bytes of a logical block: 512 if absent. */
   readonly blockSize?: number;
