@@ -72,29 +72,14 @@ describe('processes', () => {
     expect(beside).toBeLessThan(30);
   });
 
-  it('record what the core does, and a replay has the same effects', async () => {
-    const recording = join(scratch, 'recording.jsonl');
-    const images = ['--image', `disk0=${copy('rec0.img')}`, '--image', `disk1=${copy('rec1.img')}`];
-    expect((await remio('up', topology('demo-aarch64'), '--until-done', '--record', recording, ...images)).code).toBe(
-      0,
-    );
-    expect(await remio('replay', recording)).toMatchObject({
-      code: 0,
-      stdout: expect.stringMatching(/^\d+ steps, the same effects$/),
-    });
-    const lines = readFileSync(recording, 'utf8').split('\n');
-    const at = lines.findIndex((line) => line.includes('"kind":"resume"'));
-    lines[at] = (lines[at] ?? '').replace('"kind":"resume"', '"kind":"pause"');
-    writeFileSync(recording, lines.join('\n'));
-    expect(await remio('replay', recording)).toMatchObject({ code: 1, stdout: expect.stringContaining(`step ${at} `) });
-  });
-
   it('lose nothing of a register read when the backend is killed under it', async () => {
     const running = new RunningRemio([
       'up',
       topology('ping-aarch64'),
       '--until-done',
       '--json',
+      '--record',
+      join(scratch, 'kill.json'),
       '--image',
       copy('kill.img'),
     ]);
@@ -107,6 +92,9 @@ describe('processes', () => {
     expect(ended.code).toBe(0);
     expect(reportsOf(ended, 'attached').map((report) => report['incarnation'])).toContain(2);
     expect(reportsOf(ended, 'mmio-ping')).toMatchObject([{ count: 10_000 }]);
+    // The loss is an input as well.
+    expect(readFileSync(join(scratch, 'kill.json'), 'utf8')).toContain('"do":"vm-lost"');
+    expect(await remio('replay', join(scratch, 'kill.json'))).toMatchObject({ code: 0 });
   });
 
   it.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)(
@@ -142,6 +130,62 @@ describe('processes', () => {
   );
 });
 
+describe.each(['processes', 'inproc'] as const)('a recording, engine %s', (engine) => {
+  /** Records a whole run of a topology, in a profile. */
+  const record = async (profile: string, recording: string): Promise<void> => {
+    const file = join(scratch, `${engine}-${profile}.yaml`);
+    const yaml = readFileSync(topology('demo-riscv64'), 'utf8');
+    writeFileSync(file, yaml.replace(/^board:/m, `profile: ${profile}\nboard:`));
+    const images = ['disk0', 'disk1'].flatMap((name) => ['--image', `${name}=${copy(`rec-${name}.img`)}`]);
+    const ended = await remio('up', file, '--engine', engine, '--until-done', '--record', recording, ...images);
+    expect(ended.code).toBe(0);
+  };
+
+  it('of profile hardened has the same effects when it runs again, and any other is told', async () => {
+    const recording = join(scratch, `${engine}-hardened.json`);
+    await record('hardened', recording);
+    expect(await remio('replay', recording)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^\d+ steps, the same effects$/),
+    });
+    const text = readFileSync(recording, 'utf8');
+    const lines = text.split('\n');
+    const read = lines.findIndex((line) => /"do":"deliver".*"regs":{"x/.test(line));
+    const step = read - lines.indexOf('"steps":[') - 1;
+    writeFileSync(
+      recording,
+      lines.with(read, (lines[read] ?? '').replace(/"regs":{"x\d+"/, '"regs":{"x1"')).join('\n'),
+    );
+    expect(await remio('replay', recording)).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining(`step ${step}, regs`),
+    });
+    // Whoever recorded was killed in the midst of a line.
+    writeFileSync(recording, text.slice(0, text.length / 2));
+    expect(await remio('replay', recording)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^\d+ steps, the same effects; the recording was cut off there$/),
+    });
+    // The reference has other request ids.
+    expect(await remio('conform', recording)).toMatchObject({ code: 1, stdout: expect.stringContaining('hardened') });
+  });
+
+  it('of profile reference is a vector as others are', async () => {
+    const recording = join(scratch, `${engine}-reference.json`);
+    await record('reference', recording);
+    expect(await remio('replay', recording)).toMatchObject({ code: 0 });
+    for (const lease of [[], ['--lease']]) {
+      expect(await remio('conform', recording, ...lease)).toMatchObject({ code: 0, stdout: '1 passed, 0 failed' });
+    }
+    const vector = JSON.parse(readFileSync(recording, 'utf8')) as {
+      readonly format: string;
+      readonly steps: readonly { readonly do: string }[];
+    };
+    expect(vector.format).toBe('remio-vectors/1');
+    expect([...new Set(vector.steps.map((step) => step.do))].sort()).toEqual(['deliver', 'hvc', 'mmio', 'start']);
+  });
+});
+
 describe('mistakes of the operator', () => {
   it('a wrong topology: place, rule and fix, exit code 2, no stack trace', async () => {
     const file = join(scratch, 'wrong.yaml');
@@ -162,6 +206,8 @@ describe('mistakes of the operator', () => {
     ],
     ['a missing image', ['up', 'deploy/topologies/ping-aarch64.yaml', '--image', 'none.img'], 'cannot be used'],
     ['an unknown command', ['fly'], 'unknown command'],
+    ['a recording that is none', ['replay', 'package.json'], 'package.json: '],
+    ['a missing recording', ['replay', 'none.json'], 'none.json'],
   ])('%s: exit code 2', async (_, args, text) => {
     const ended = await remio(...args);
     expect(ended.code).toBe(2);

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { parseVector, type RecordCarrier, runVector } from '@remio/hypervisor/conformance';
+import type { RecordCarrier } from '@remio/hypervisor/conformance';
 import { decodeHypervisorMessage, decodeVmMessage, encodeHypervisorMessage, encodeVmMessage } from '@remio/protocol';
 import { EXIT, type ExitCode } from './exit-codes.js';
+import { bigintAsHex, renderMismatch, runVectorFile } from './vector-file.js';
 
 export interface ConformOptions {
   readonly profile: 'reference' | 'hardened';
@@ -28,7 +28,7 @@ const overTheWire: RecordCarrier = {
 };
 
 /** `remio conform`: runs vectors through the core; per failing file the first thing that is not as recorded. */
-export function conform(files: readonly string[], options: ConformOptions): ExitCode {
+export async function conform(files: readonly string[], options: ConformOptions): Promise<ExitCode> {
   const mode = { profile: options.profile, abi: options.abi, lease: options.lease, carry: overTheWire };
   let passed = 0;
   let failed = 0;
@@ -37,23 +37,17 @@ export function conform(files: readonly string[], options: ConformOptions): Exit
     console.log(options.json ? JSON.stringify({ file, ...what }, bigintAsHex) : text);
   };
   for (const file of files) {
-    const vector = readVector(file);
-    if (!vector.ok) {
+    const ran = await runVectorFile(file, () => mode);
+    const problem = !ran.ok ? ran.error : ran.value.whole ? undefined : 'it ends among its steps';
+    if (!ran.ok || problem !== undefined) {
       failed += 1;
-      tell(file, { status: 'unreadable', error: vector.error }, `${file}: ${vector.error}`);
+      tell(file, { status: 'unreadable', error: problem }, `${file}: ${problem}`);
       continue;
     }
-    const outcome = runVector(vector.value, mode);
+    const { outcome } = ran.value;
     if (outcome.status === 'failed') {
       failed += 1;
-      const { step, field, expected, actual, rules } = outcome.mismatch;
-      const lines = [
-        `${file}: step ${step}, ${field}`,
-        `  recorded ${JSON.stringify(expected, bigintAsHex)}`,
-        `  now      ${JSON.stringify(actual, bigintAsHex)}`,
-        ...(rules.length > 0 ? [`  rules that bit, and do not permit it: ${rules.join(', ')}`] : []),
-      ];
-      tell(file, outcome, lines.join('\n'));
+      tell(file, outcome, renderMismatch(file, outcome.mismatch));
       continue;
     }
     passed += 1;
@@ -69,15 +63,4 @@ export function conform(files: readonly string[], options: ConformOptions): Exit
   }
   console.log(options.json ? JSON.stringify({ passed, failed }) : `${passed} passed, ${failed} failed`);
   return failed === 0 ? EXIT.OK : EXIT.FAILED;
-}
-
-const bigintAsHex = (_: string, value: unknown): unknown =>
-  typeof value === 'bigint' ? `0x${value.toString(16)}` : value;
-
-function readVector(file: string): ReturnType<typeof parseVector> {
-  try {
-    return parseVector(readFileSync(file, 'utf8'));
-  } catch (error) {
-    return { ok: false, error: error instanceof Error ? error.message : String(error) };
-  }
 }

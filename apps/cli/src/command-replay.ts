@@ -1,24 +1,13 @@
-import { readFileSync } from 'node:fs';
-import { replay } from '@remio/hypervisor';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
+import { bigintAsHex, renderMismatch, runVectorFile } from './vector-file.js';
 
-/** `remio replay`: runs a recording of the core again and compares every effect. */
-export function replayFile(file: string, json: boolean): ExitCode {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new CommandError(error instanceof Error ? error.message : String(error), EXIT.USAGE);
-  }
-  const result = replay(text.split('\n'));
+/** `remio replay`: runs a recording of the core again, in the profile in which it was made, and compares every effect. */
+export async function replayFile(file: string, json: boolean): Promise<ExitCode> {
+  const result = await runVectorFile(file, (profile) => ({ profile, abi: false, lease: false }));
   if (!result.ok) throw new CommandError(`${file}: ${result.error}`, EXIT.USAGE);
-  const { steps, difference } = result.value;
-  if (json) console.log(JSON.stringify(result.value));
-  else if (difference === undefined) console.log(`${steps} steps, the same effects`);
-  else {
-    console.log(`step ${difference.step} of ${file} has other effects:`);
-    console.log(`  recorded ${JSON.stringify(difference.recorded)}`);
-    console.log(`  now      ${JSON.stringify(difference.now)}`);
-  }
-  return difference === undefined ? EXIT.OK : EXIT.FAILED;
+  const { outcome, steps, whole } = result.value;
+  if (json) console.log(JSON.stringify({ ...outcome, steps, whole }, bigintAsHex));
+  else if (outcome.status === 'failed') console.log(renderMismatch(file, outcome.mismatch));
+  else console.log(`${steps} steps, the same effects${whole ? '' : '; the recording was cut off there'}`);
+  return outcome.status === 'failed' ? EXIT.FAILED : EXIT.OK;
 }

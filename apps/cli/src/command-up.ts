@@ -1,5 +1,6 @@
 import { backendPrograms } from '@remio/backend-vm';
 import { frontendPrograms } from '@remio/frontend-vm';
+import { RecordingFile } from '@remio/hypervisor';
 import type { Topology } from '@remio/topology';
 import { InprocEngine, programOf } from '@remio/vm-runtime';
 import { deferred } from './deferred.js';
@@ -109,6 +110,7 @@ async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCod
   process.on('SIGINT', () => over.resolve(EXIT.SIGINT));
   process.on('SIGTERM', () => over.resolve(EXIT.SIGTERM));
   let failed = false;
+  const recording = recordingOf(topology, options.record);
   const engine = InprocEngine.create(topology, (vm) => programs.get(vm.name) ?? (() => Promise.resolve()), {
     report: (vm, event) => {
       print(options.json, { vm: vm.name, event }, `${vm.name}: ${JSON.stringify(event)}`);
@@ -119,6 +121,7 @@ async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCod
       if (options.untilDone && (hopeless || open.size === 0)) over.resolve(failed ? EXIT.FAILED : EXIT.OK);
     },
     log: (vm, line) => console.error(`${vm.name}: ${line}`),
+    ...(recording === undefined ? {} : { onStep: recording.onStep }),
   });
   if (!engine.ok) throw new CommandError(`the core refuses the topology: ${engine.error}`, EXIT.USAGE);
   engine.value.start();
@@ -126,5 +129,15 @@ async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCod
   const code = await over.promise;
   clearInterval(keepAlive);
   await engine.value.stop();
+  recording?.close();
   return code;
+}
+
+function recordingOf(topology: Topology, path: string | undefined): RecordingFile | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return RecordingFile.create(path, topology, (message) => console.error(message));
+  } catch (error) {
+    throw new CommandError(error instanceof Error ? error.message : String(error), EXIT.USAGE);
+  }
 }

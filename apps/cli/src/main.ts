@@ -42,7 +42,7 @@ program
     new Option('--engine <ENGINE>', 'separate processes, or one').choices(['processes', 'inproc']).default('processes'),
   )
   .option('--endpoint <ENDPOINT>', 'where the hypervisor listens (ipc://… or tcp://…)')
-  .option('--record <FILE>', 'write every input of the core, and its effects')
+  .option('--record <FILE>', 'write every input of the core, and its effects, as a vector')
   .option('--until-done', 'stop when every frontend’s program has ended', false)
   .option('--json', 'one JSON object per line', false)
   .addHelpText('after', '\nExample:\n  remio up deploy/topologies/ping-riscv64.yaml --image disk.img --until-done')
@@ -94,17 +94,17 @@ program
   .option('--no-abi', 'call the core directly, not through encoders and decoders')
   .option('--json', 'one JSON object per file', false)
   .addHelpText('after', '\nExample:\n  remio conform test/vectors/remio/*.json --profile hardened --lease')
-  .action((files: readonly string[], options: Parameters<typeof conform>[1]) => {
-    code = conform(files, options);
+  .action(async (files: readonly string[], options: Parameters<typeof conform>[1]) => {
+    code = await conform(files, options);
   });
 
 program
   .command('replay <FILE>')
   .description('run a recording of `up --record` again, and compare the effects')
   .option('--json', 'the result as JSON', false)
-  .addHelpText('after', '\nExample:\n  remio replay recording.jsonl')
-  .action((file: string, options: { readonly json: boolean }) => {
-    code = replayFile(file, options.json);
+  .addHelpText('after', '\nExample:\n  remio replay recording.json')
+  .action(async (file: string, options: { readonly json: boolean }) => {
+    code = await replayFile(file, options.json);
   });
 
 program

@@ -1,3 +1,4 @@
 export * from './run-vector.js';
-export { parseVector, type Vector, type VectorStep } from './vector.js';
-export { type RecordCarrier, type RunMode, VectorMachine } from './vector-machine.js';
+export { topologyOf, type Vector, type VectorHead, type VectorStep } from './vector.js';
+export { type RecordCarrier, type RunMode, RunnerError } from './vector-machine.js';
+export { parseVector, type VectorPart, VectorReader, VectorWriter } from './vector-text.js';

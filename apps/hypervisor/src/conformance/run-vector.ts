@@ -1,6 +1,7 @@
 import { RULES, type RuleId } from '../remio/index.js';
-import type { Vector } from './vector.js';
-import { type Observed, type RunMode, RunnerError, VectorMachine } from './vector-machine.js';
+import type { Vector, VectorEnd, VectorHead, VectorStep } from './vector.js';
+import { type RunMode, RunnerError, VectorMachine } from './vector-machine.js';
+import type { Observed } from './vector-view.js';
 
 /** The first thing that is not as recorded. */
 export interface Mismatch {
@@ -26,76 +27,95 @@ const VALID_RULES: ReadonlySet<RuleId> = new Set<RuleId>(['H-READ-WIDTH', 'H-WRI
 
 /** Runs a vector: every step, then the final state. */
 export function runVector(vector: Vector, mode: RunMode): Outcome {
-  return new Run(vector, mode).outcome();
+  const run = new VectorRun(vector, mode);
+  for (const step of vector.steps) {
+    if (run.mismatch !== undefined) break;
+    run.step(step);
+  }
+  return run.finish(vector.end);
 }
 
-class Run {
-  readonly #vector: Vector;
+/**
+ * A vector that is run step by step. What was recorded in the profile that runs must be so again, to the last effect;
+ * what was recorded of the reference may differ in `hardened`, as far as rules that bit permit it.
+ */
+export class VectorRun {
+  /** The first thing that was not as recorded. */
+  mismatch: Mismatch | undefined;
+  readonly #vector: VectorHead;
   readonly #mode: RunMode;
+  readonly #machine: { value?: VectorMachine } = {};
+  /** The reference runs beside: after a difference, the next step is compared from the recorded state again. */
+  readonly #beside: VectorMachine | undefined;
   /** Every rule that a difference needed. */
   readonly #used = new Set<RuleId>();
   /** Rules that bit since the states were last the same. */
   readonly #open = new Set<RuleId>();
+  #steps = 0;
 
-  constructor(vector: Vector, mode: RunMode) {
+  /** @throws RunnerError if the steps were recorded in `hardened` and are to run in the reference */
+  constructor(vector: VectorHead, mode: RunMode) {
     this.#vector = vector;
-    this.#mode = mode;
-  }
-
-  outcome(): Outcome {
-    const mismatch = this.#run();
-    if (mismatch !== undefined) return { status: 'failed', mismatch };
-    return this.#used.size === 0 ? { status: 'passed' } : { status: 'deviates', rules: [...this.#used].sort() };
-  }
-
-  #run(): Mismatch | undefined {
-    const vector = this.#vector;
+    this.#mode = { ...mode, givenIds: vector.profile === 'hardened' };
+    if (vector.profile === 'hardened' && mode.profile === 'reference') {
+      throw new RunnerError('recorded in profile hardened, which the reference cannot repeat');
+    }
     const built = VectorMachine.create(vector, this.#mode);
     const initEvents = built.ok ? [] : [built.error];
     if (!equal(initEvents, vector.init.events)) {
-      if (!built.ok && this.#mode.profile === 'hardened') this.#open.add('H-PAIRS');
-      const refused = this.#permit('init', 'init', 'events', vector.init.events, initEvents);
-      if (refused !== undefined || !built.ok) return refused;
+      if (!built.ok && mode.profile === 'hardened') this.#open.add('H-PAIRS');
+      this.mismatch = this.#permit('init', 'init', 'events', vector.init.events, initEvents);
     }
-    if (!built.ok) return undefined;
-    let machine = built.value;
-    // The reference runs beside: after a difference, the next step is compared from the recorded state again.
-    const beside = this.#mode.profile === 'hardened' ? this.#reference() : undefined;
+    if (built.ok) this.#machine.value = built.value;
+    this.#beside = mode.profile === vector.profile ? undefined : this.#reference();
+  }
 
-    for (const [index, step] of vector.steps.entries()) {
-      const actual = this.#guarded(machine, index, step);
-      if ('mismatch' in actual) return actual.mismatch;
-      beside?.step(step);
-      for (const rule of machine.takeRules()) this.#open.add(rule);
-      const differing = differences(step.expect, actual.observed);
-      if (differing.length === 0) continue;
-      for (const field of differing) {
-        const refused = this.#permit(
-          index,
-          field,
-          field,
-          step.expect[field as keyof typeof step.expect],
-          actual.observed[field],
-        );
-        if (refused !== undefined) return refused;
-      }
-      if (beside !== undefined && vector.class !== 'valid') {
-        machine = VectorMachine.resume(vector, this.#mode, beside);
-        this.#open.clear();
+  /** Steps that were run. */
+  get steps(): number {
+    return this.#steps;
+  }
+
+  /** Runs the next step; does nothing after a mismatch, or when the machine was refused. */
+  step(step: VectorStep): void {
+    const machine = this.#machine.value;
+    if (this.mismatch !== undefined || machine === undefined) return;
+    const index = this.#steps;
+    this.#steps += 1;
+    const actual = this.#guarded(machine, index, step);
+    if ('mismatch' in actual) {
+      this.mismatch = actual.mismatch;
+      return;
+    }
+    this.#beside?.step(step);
+    for (const rule of machine.takeRules()) this.#open.add(rule);
+    // A recording of ours says what a vector has no field for, if there is something to say.
+    const expected: Observed = this.#beside === undefined ? { faults: [], rules: [], ...step.expect } : step.expect;
+    const differing = differences(expected, actual.observed);
+    if (differing.length === 0) return;
+    for (const field of differing) {
+      const refused = this.#permit(index, field, field, expected[field], actual.observed[field]);
+      if (refused !== undefined) {
+        this.mismatch = refused;
+        return;
       }
     }
-    if (vector.end === undefined) return undefined;
-    for (const field of differences(vector.end, machine.end())) {
-      const refused = this.#permit(
-        'end',
-        'end',
-        field,
-        vector.end[field as keyof typeof vector.end],
-        machine.end()[field],
-      );
-      if (refused !== undefined) return refused;
+    if (this.#beside !== undefined && this.#vector.class !== 'valid') {
+      this.#machine.value = VectorMachine.resume(this.#vector, this.#mode, this.#beside);
+      this.#open.clear();
     }
-    return undefined;
+  }
+
+  /** Compares the final state, if it was recorded. */
+  finish(end: VectorEnd | undefined): Outcome {
+    const machine = this.#machine.value;
+    if (this.mismatch === undefined && machine !== undefined && end !== undefined) {
+      const actual = machine.end();
+      for (const field of differences(end, actual)) {
+        this.mismatch ??= this.#permit('end', 'end', field, end[field as keyof VectorEnd], actual[field]);
+      }
+    }
+    if (this.mismatch !== undefined) return { status: 'failed', mismatch: this.mismatch };
+    return this.#used.size === 0 ? { status: 'passed' } : { status: 'deviates', rules: [...this.#used].sort() };
   }
 
   #reference(): VectorMachine | undefined {
@@ -106,7 +126,7 @@ class Run {
   #guarded(
     machine: VectorMachine,
     index: number,
-    step: Vector['steps'][number],
+    step: VectorStep,
   ): { readonly observed: Observed } | { readonly mismatch: Mismatch } {
     try {
       return { observed: machine.step(step) };
@@ -125,6 +145,7 @@ class Run {
     expected: unknown,
     actual: unknown,
   ): Mismatch | undefined {
+    if (this.#mode.profile === this.#vector.profile) return { step, field, expected, actual, rules: [] };
     const allowed = [...this.#open, ...(step === 'end' ? this.#used : [])].filter(
       (rule) =>
         (RULES[rule].affects as readonly string[]).includes(affected) &&
@@ -137,7 +158,8 @@ class Run {
 }
 
 /** Equality of plain data, whatever the order of an object's fields. */
-const equal = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b);
+const equal = (a: unknown, b: unknown): boolean =>
+  JSON.stringify(a) === JSON.stringify(b) || canonical(a) === canonical(b);
 
 const canonical = (value: unknown): string =>
   JSON.stringify(value, (_, inner: unknown) =>

@@ -1,12 +1,10 @@
 import {
+  type Arch,
   encodeDataAbort,
   encodeGuestPageFault,
-  FIRST_REGISTER,
   HYPERCALL_LAYOUT,
-  HYPERCALL_REGISTERS,
   type HypercallFrame,
   hypercallFrame,
-  hypercallRegisters,
   type MmioAccess,
   REMIO_HYP_ASK,
 } from '@remio/arch';
@@ -14,9 +12,16 @@ import { type AccessWidth, assert, cpuId, guestAddress, hex, type Result, reques
 import type { HypervisorRecord, VmRecord } from '@remio/protocol';
 import { decodeHypercall, decodeTrap, encodeBaoResult, trapPc } from '../abi/index.js';
 import { LeaseTable } from '../lease/index.js';
-import { type CoreEffect, type CoreState, type Profile, RemioCore, type RuleId } from '../remio/index.js';
-import { Registers } from './registers.js';
-import { configOf, type Vector, type VectorStep } from './vector.js';
+import {
+  type CoreEffect,
+  type CoreInput,
+  type CoreState,
+  type Profile,
+  RemioCore,
+  type RuleId,
+} from '../remio/index.js';
+import { configOf, type OwnInput, type VectorHead, type VectorStep } from './vector.js';
+import { type CallArguments, type Observed, observeEnd, observeOwn, VectorView } from './vector-view.js';
 
 /** How the steps of a vector reach the core. */
 export interface RunMode {
@@ -27,6 +32,8 @@ export interface RunMode {
   readonly lease: boolean;
   /** What carries records between hypervisor and runtime in mode `lease`. */
   readonly carry?: RecordCarrier;
+  /** Request ids in the steps are those that this profile gives, not slot numbers. */
+  readonly givenIds?: boolean;
 }
 
 /** Carries records from one process to another: the codec of the wire, or nothing at all. */
@@ -40,9 +47,6 @@ const NEVER_GIVEN = 1n << 62n;
 
 const DIRECT: RecordCarrier = { toVm: (records) => records, toHypervisor: (records) => records };
 
-/** What a step did, in the vectors' terms. */
-export type Observed = Readonly<Record<string, unknown>>;
-
 /** A problem of ours that a vector's expectations do not cover: encoder and decoder disagree, or a lease lies. */
 export class RunnerError extends Error {
   override readonly name = 'RunnerError';
@@ -52,13 +56,14 @@ export class RunnerError extends Error {
  * A machine that executes a vector's steps and says what happened in the vectors' terms.
  *
  * Guests of a vector know request ids as slot numbers. In `hardened`, ids are others: this machine gives guests the
- * slot's number and hands the core the id that was last given out for it.
+ * slot's number and hands the core the id that was last given out for it; unless the steps were recorded in that
+ * profile.
  */
 export class VectorMachine {
   readonly core: RemioCore;
-  readonly #vector: Vector;
+  readonly #vector: VectorHead;
   readonly #mode: RunMode;
-  readonly #registers: readonly Registers[];
+  readonly #view: VectorView;
   readonly #leases: readonly LeaseTable[];
   readonly #pcs: bigint[];
   /** By slot: the id that guests got last. */
@@ -67,18 +72,21 @@ export class VectorMachine {
   #rules = new Set<RuleId>();
   #traps = 0;
 
-  private constructor(vector: Vector, mode: RunMode, core: RemioCore) {
+  private constructor(vector: VectorHead, mode: RunMode, core: RemioCore) {
     this.core = core;
     this.#vector = vector;
     this.#mode = mode;
-    this.#registers = Array.from({ length: vector.topology.cpus }, (_, cpu) => new Registers(vector.arch, cpu));
+    this.#view = new VectorView(vector.arch, vector.topology.cpus, vector.topology.slots);
     this.#leases = vector.topology.vms.map((_, vm) => new LeaseTable(vmId(vm), vector.arch, mode.profile));
     this.#pcs = Array.from({ length: vector.topology.cpus }, (_, cpu) => 0x4000_0000n + 0x10_0000n * BigInt(cpu));
     this.#ids = Array.from({ length: vector.topology.slots }, () => undefined);
   }
 
   /** Builds the machine; a refused configuration gives the event that the reference reports. */
-  static create(vector: Vector, mode: RunMode): Result<VectorMachine, { level: string; cpu: number; code: string }> {
+  static create(
+    vector: VectorHead,
+    mode: RunMode,
+  ): Result<VectorMachine, { level: string; cpu: number; code: string }> {
     const core = RemioCore.create(configOf(vector), mode.profile);
     return core.ok ? { ok: true, value: new VectorMachine(vector, mode, core.value) } : core;
   }
@@ -87,14 +95,12 @@ export class VectorMachine {
    * A machine in the state of another one of the same vector, whose core is in profile `reference`.
    * @throws RunnerError if that state cannot be had in this profile
    */
-  static resume(vector: Vector, mode: RunMode, from: VectorMachine): VectorMachine {
+  static resume(vector: VectorHead, mode: RunMode, from: VectorMachine): VectorMachine {
     const state = inProfileHardened(from.core.save());
     const core = RemioCore.restore(configOf(vector), mode.profile, state);
     if (!core.ok) throw new RunnerError(`the reference's state cannot be taken over: ${core.error}`);
     const machine = new VectorMachine(vector, mode, core.value);
-    machine.#registers.forEach((registers, cpu) => {
-      registers.restore(from.#registers[cpu]?.snapshot() ?? []);
-    });
+    machine.#view.adopt(from.#view);
     for (const request of core.value.data.requests) machine.#ids[request.slot] = request.id;
     core.value.data.devices.forEach((device) => {
       for (const slot of device.pending) {
@@ -116,66 +122,49 @@ export class VectorMachine {
     return rules;
   }
 
-  /** Executes one step. */
+  /** Executes one step, and the inputs that came before it. */
   step(step: VectorStep): Observed {
+    for (const input of step.before ?? []) {
+      const { effects } = this.#own(input);
+      if (effects.length > 0) throw new RunnerError(`${input.do} has effects, and was recorded as having none`);
+    }
     switch (step.do) {
       case 'start':
-        return this.#observe(step.cpu, this.#registers[step.cpu]?.snapshot() ?? [], this.#start(step.cpu));
+        return this.#start(step.cpu);
       case 'mmio':
         return this.#mmio(step);
       case 'hvc':
         return this.#hvc(step);
       case 'deliver':
         return this.#deliver(step);
+      case 'vm-lost':
+      case 'vm-attached':
+      case 'tick':
+      case 'leased-ask':
+        return this.#own(step).observed;
     }
   }
 
   /** The final state, in the vectors' terms. */
   end(): Observed {
-    const { data } = this.core;
-    return {
-      cpus: data.cpus.map((cpu) => ({
-        vm: cpu.vm,
-        active: cpu.active ? 1 : 0,
-        halted: cpu.halted ? 1 : 0,
-        waiting: cpu.waiting === undefined ? 0 : 1,
-        queued: cpu.queue.length,
-      })),
-      devices: data.devices.map((device) => ({
-        key: hex(device.key),
-        ready: device.ready ? 1 : 0,
-        backendCpu: device.backend?.cpu ?? -1,
-        frontendCpu: device.frontend?.cpu ?? -1,
-        pending: [...device.pending],
-      })),
-      slots: data.requests.map((request) =>
-        request.state === 'free'
-          ? null
-          : {
-              id: request.slot,
-              state: request.state,
-              key: hex(request.key),
-              cpu: request.cpu,
-              op: request.op,
-              addr: hex(request.addr),
-              value: hex(request.value),
-              width: request.access.width,
-              reg: request.access.register,
-            },
-      ),
-    };
+    return observeEnd(this.core.data);
   }
 
   #start(cpu: number): Observed {
+    const before = this.#view.registers(cpu).snapshot();
     const effects = this.#step({ kind: 'start', cpu: cpuId(cpu) });
-    return {
-      resumed: effects.flatMap((e) => (e.kind === 'access' ? [[e.cpu, e.result]] : [])),
-      ...describe(effects, this.#slots()),
-    };
+    const resumed = effects.flatMap((effect) => (effect.kind === 'access' ? [[effect.cpu, effect.result]] : []));
+    return this.#observe(effects, { resumed }, { cpu, before });
+  }
+
+  #own(input: OwnInput): { readonly effects: readonly CoreEffect[]; readonly observed: Observed } {
+    const effects = this.#step(inputOf(input));
+    return { effects: effects.filter(({ kind }) => kind !== 'taken'), observed: this.#observe(effects, {}) };
   }
 
   #mmio(step: Extract<VectorStep, { do: 'mmio' }>): Observed {
-    const registers = this.#cpuRegisters(step.cpu);
+    const { cpu } = step;
+    const registers = this.#view.registers(cpu);
     if (step.value !== undefined) registers.write(step.reg, step.value);
     const before = registers.snapshot();
     const write = step.dir === 'w';
@@ -185,13 +174,13 @@ export class VectorMachine {
       write,
       register: step.reg,
       value: write ? registers.read(step.reg) : 0n,
-      signExtend: false,
-      registerWidth: this.#vector.arch === 'riscv64' || step.width === 8 ? 8 : 4,
+      signExtend: step.signed ?? false,
+      registerWidth: step.regWidth ?? defaultRegisterWidth(this.#vector.arch, step.width),
     };
-    const access = this.#mode.abi ? this.#throughTrap(step.cpu, plain) : plain;
-    const effects = this.#step({ kind: 'mmio', cpu: cpuId(step.cpu), access, now: 0 });
+    const access = this.#mode.abi ? this.#throughTrap(cpu, plain) : plain;
+    const effects = this.#step({ kind: 'mmio', cpu: cpuId(cpu), access, now: step.now ?? 0 });
     const result = effects.find((effect) => effect.kind === 'access')?.result;
-    return this.#observe(step.cpu, before, { result, ...describe(effects, this.#slots()) });
+    return this.#observe(effects, { result }, { cpu, before });
   }
 
   /** The access as the hypervisor decodes it from what hardware shows; as it stands if hardware could not show it. */
@@ -217,42 +206,33 @@ export class VectorMachine {
 
   #hvc(step: Extract<VectorStep, { do: 'hvc' }>): Observed {
     const { arch } = this.#vector;
-    const registers = this.#cpuRegisters(step.cpu);
-    const first = FIRST_REGISTER[arch];
-    const count = HYPERCALL_REGISTERS[arch];
-    const held = Array.from({ length: count }, (_, n) => registers.read(first + n));
-    const loaded = hypercallRegisters(arch, step, held);
-    loaded.forEach((value, n) => registers.write(first + n, value));
-    const before = registers.snapshot();
+    const { cpu } = step;
+    const loaded = this.#view.loadCall(cpu, step);
+    const before = this.#view.registers(cpu).snapshot();
 
     const idAt = HYPERCALL_LAYOUT[arch].inputs + 4;
     const id = this.#idFor(step.id);
-    const frame = hypercallFrame(arch, loaded.with(idAt, id), this.#pcs[step.cpu] ?? 0n);
+    const frame = hypercallFrame(arch, loaded.with(idAt, id), this.#pcs[cpu] ?? 0n);
     const call = { nr: step.nr, dm: step.dm, addr: step.addr, op: step.op, value: step.value, id };
     const outcome = this.#mode.lease
-      ? this.#callWithLease(step.cpu, frame)
-      : this.#call(step.cpu, frame, this.#mode.abi ? undefined : call);
+      ? this.#callWithLease(cpu, frame)
+      : this.#call(cpu, frame, this.#mode.abi ? undefined : call);
     const after = outcome.registers.map((value, n) => (n === idAt && value === id ? step.id : value));
     const ret = BigInt.asIntN(64, after[HYPERCALL_LAYOUT[arch].result] ?? 0n);
-    if (ret === 0n && step.op === REMIO_HYP_ASK) {
+    if (ret === 0n && step.op === REMIO_HYP_ASK && this.#mode.givenIds !== true) {
       const at = HYPERCALL_LAYOUT[arch].outputs + 4;
       const given = outcome.registers[at] ?? 0n;
       const slot = Number(given % BigInt(this.#ids.length));
       this.#ids[slot] = given;
       after[at] = BigInt(slot);
     }
-    after.forEach((value, n) => registers.write(first + n, value));
-    const { outputs } = HYPERCALL_LAYOUT[arch];
-    return this.#observe(step.cpu, before, {
-      ret: Number(ret),
-      out: Array.from({ length: 6 }, (_, n) => hex(after[outputs + n] ?? 0n)),
-      ...describe(outcome.effects, this.#slots()),
-    });
+    const called = this.#view.finishCall(cpu, after);
+    return this.#observe(outcome.effects, called, { cpu, before });
   }
 
   /** What the guest would give for an id that the recorded guest gave: the id that it got for that slot, if any. */
   #idFor(recorded: bigint): bigint {
-    if (this.#mode.profile === 'reference') return recorded;
+    if (this.#mode.profile === 'reference' || this.#mode.givenIds === true) return recorded;
     if (recorded < BigInt(this.#ids.length)) return this.#ids[Number(recorded)] ?? recorded;
     // No slot has this number, so no guest got it: it must not become a valid id of a later generation by accident.
     return recorded >= NEVER_GIVEN ? recorded : recorded | NEVER_GIVEN;
@@ -261,7 +241,7 @@ export class VectorMachine {
   #call(
     cpu: number,
     frame: HypercallFrame,
-    plain: Parameters<typeof hypercallRegisters>[1] | undefined,
+    plain: CallArguments | undefined,
   ): { readonly registers: readonly bigint[]; readonly effects: readonly CoreEffect[] } {
     let call = plain;
     if (call === undefined) {
@@ -311,22 +291,20 @@ export class VectorMachine {
   }
 
   #deliver(step: Extract<VectorStep, { do: 'deliver' }>): Observed {
-    const registers = this.#cpuRegisters(step.cpu);
-    const before = registers.snapshot();
+    const { cpu } = step;
+    const before = this.#view.registers(cpu).snapshot();
     const max = step.max === undefined ? {} : { max: step.max };
-    const effects = this.#step({ kind: 'deliver', cpu: cpuId(step.cpu), ...max });
-    return this.#observe(step.cpu, before, { handled: this.core.handled, ...describe(effects, this.#slots()) });
+    const effects = this.#step({ kind: 'deliver', cpu: cpuId(cpu), ...max });
+    return this.#observe(effects, { handled: this.core.handled }, { cpu, before });
   }
 
-  #step(input: Parameters<RemioCore['step']>[0]): readonly CoreEffect[] {
+  #step(input: CoreInput): readonly CoreEffect[] {
     const effects = [...this.core.step(input)];
+    this.#view.apply(effects);
     for (const effect of effects) {
       switch (effect.kind) {
         case 'rule':
           this.#rules.add(effect.rule);
-          break;
-        case 'register':
-          this.#registers[effect.cpu]?.write(effect.register, effect.value);
           break;
         case 'pending': {
           const { id, backend: vm, dm, addr, op, value, width } = effect;
@@ -361,37 +339,25 @@ export class VectorMachine {
     return this.#mode.carry ?? DIRECT;
   }
 
-  #slots(): number {
-    return this.#vector.topology.slots;
-  }
-
-  #cpuRegisters(cpu: number): Registers {
-    const registers = this.#registers[cpu];
-    assert(registers !== undefined, `the machine has CPU ${cpu}`);
-    return registers;
-  }
-
-  #observe(cpu: number, before: readonly bigint[], fields: Observed): Observed {
-    return {
-      ...fields,
-      regs: this.#cpuRegisters(cpu).changes(before),
-      active: this.core.data.cpus.map((state) => (state.active ? 1 : 0)),
-    };
+  #observe(effects: readonly CoreEffect[], fields: Observed, of?: Parameters<VectorView['observe']>[2]): Observed {
+    return { ...fields, ...this.#view.observe(effects, this.core.data, of), ...observeOwn(effects) };
   }
 }
 
-/** What the effects of a step look like in the vectors' terms. */
-function describe(effects: readonly CoreEffect[], slots: number): Observed {
-  return {
-    sent: effects.flatMap((effect): Observed[] => {
-      if (effect.kind !== 'message') return [];
-      const { to, message } = effect;
-      if (message.kind === 'notify') return [{ to, kind: 'notify', irq: message.irq }];
-      return [{ to, kind: message.kind, key: Number(message.key), id: Number(message.id) % slots }];
-    }),
-    irqs: effects.flatMap((effect) => (effect.kind === 'irq' ? [[effect.cpu, effect.irq]] : [])),
-    events: effects.flatMap((effect) => (effect.kind === 'event' ? [effect.event] : [])),
-  };
+/** What a load defines of its register, unless a step says otherwise. */
+export const defaultRegisterWidth = (arch: Arch, width: number): 4 | 8 => (arch === 'riscv64' || width === 8 ? 8 : 4);
+
+/** An input that the format lacks, as the core takes it. */
+function inputOf(input: OwnInput): CoreInput {
+  switch (input.do) {
+    case 'vm-lost':
+    case 'vm-attached':
+      return { kind: input.do, vm: vmId(input.vm), incarnation: input.incarnation };
+    case 'tick':
+      return { kind: 'tick', now: input.now };
+    case 'leased-ask':
+      return { kind: 'leased-ask', cpu: cpuId(input.cpu), id: requestId(input.id) };
+  }
 }
 
 /**

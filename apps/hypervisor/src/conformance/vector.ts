@@ -1,4 +1,4 @@
-import { bindKey, cpuId, err, irqId, ok, type Result } from '@remio/base';
+import { bindKey, cpuId, err, hex, irqId, ok, type Result } from '@remio/base';
 import { z } from 'zod';
 import type { RemioConfig } from '../remio/index.js';
 
@@ -33,14 +33,32 @@ const common = {
   regs: z.record(z.string(), z.string()),
   active: z.array(z.int().min(0).max(1)),
   events: z.array(event),
+  // Ours: accesses that ended as faults, and deviations that bit. Absent: none.
+  faults: z.array(z.tuple([index, z.string()])).optional(),
+  rules: z.array(z.tuple([index, z.string()])).optional(),
 };
 
 const accessResult = z.enum(['paused', 'waiting', 'unclaimed', 'refused']);
+
+/** A time in nanoseconds. */
+const time = z.number().min(0);
+
+/** Inputs of ours, which the format lacks. */
+const lost = z.object({ do: z.literal('vm-lost'), vm: index, incarnation: index });
+const attached = z.object({ do: z.literal('vm-attached'), vm: index, incarnation: index });
+const tick = z.object({ do: z.literal('tick'), now: time });
+const leasedAsk = z.object({ do: z.literal('leased-ask'), cpu: index, id: u64 });
+const own = z.discriminatedUnion('do', [lost, attached, tick, leasedAsk]);
+
+/** Every step may say which inputs of ours, without effects, came before it. */
+const before = { before: z.array(own).optional() };
+const ownExpect = { ...before, expect: z.object(common) };
 
 const step = z.discriminatedUnion('do', [
   z.object({
     do: z.literal('start'),
     cpu: index,
+    ...before,
     expect: z.object({ ...common, resumed: z.array(z.tuple([index, accessResult])) }),
   }),
   z.object({
@@ -51,6 +69,11 @@ const step = z.discriminatedUnion('do', [
     dir: z.enum(['r', 'w']),
     reg: index,
     value: u64.optional(),
+    // Ours: a load that sign-extends, the bytes of its register that it defines, when it was made.
+    signed: z.boolean().optional(),
+    regWidth: z.union([z.literal(4), z.literal(8)]).optional(),
+    now: time.optional(),
+    ...before,
     expect: z.object({ ...common, result: accessResult }),
   }),
   z.object({
@@ -62,23 +85,33 @@ const step = z.discriminatedUnion('do', [
     op: u64,
     value: u64,
     id: u64,
+    // Ours: an ASK that the backend's runtime answered from a lease.
+    leased: z.boolean().optional(),
+    ...before,
     expect: z.object({ ...common, ret: z.int(), out: z.array(z.string()).length(6) }),
   }),
   z.object({
     do: z.literal('deliver'),
     cpu: index,
     max: index.optional(),
+    ...before,
     expect: z.object({ ...common, handled: index }),
   }),
+  lost.extend(ownExpect),
+  attached.extend(ownExpect),
+  tick.extend(ownExpect),
+  leasedAsk.extend(ownExpect),
 ]);
 
-const vector = z.object({
+const head = z.object({
   format: z.literal('remio-vectors/1'),
   name: z.string(),
   class: z.enum(['valid', 'hostile', 'quirk', 'config', 'wait']),
   quirks: z.array(z.string()),
   description: z.string(),
   arch: z.enum(['aarch64', 'riscv64']),
+  // Ours: the profile whose behaviour is recorded, with request ids as that profile gives them.
+  profile: z.enum(['reference', 'hardened']).default('reference'),
   topology: z.object({
     cpus: index,
     slots: index,
@@ -86,34 +119,39 @@ const vector = z.object({
     vms: z.array(z.object({ cpus: z.array(index), devices: z.array(end) })),
   }),
   init: z.object({ events: z.array(event) }),
-  steps: z.array(step),
-  end: z.object({ cpus: z.array(z.unknown()), devices: z.array(z.unknown()), slots: z.array(z.unknown()) }).optional(),
 });
 
-/** A conformance vector (`remio-vectors/1`). */
-export type Vector = z.infer<typeof vector>;
-export type VectorStep = z.infer<typeof step>;
-export type VectorEnd = NonNullable<Vector['end']>;
+const finalState = z.object({
+  cpus: z.array(z.unknown()),
+  devices: z.array(z.unknown()),
+  slots: z.array(z.unknown()),
+});
 
-/**
- * Reads a vector.
- * @returns what is wrong with the text, with the place in it
- */
-export function parseVector(text: string): Result<Vector, string> {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    return err(`not JSON: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  const parsed = vector.safeParse(json);
-  if (parsed.success) return ok(parsed.data);
-  const [issue] = parsed.error.issues;
-  return err(`${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not a vector'}`);
-}
+/** What a vector says before its steps. */
+export type VectorHead = z.infer<typeof head>;
+export type VectorStep = z.infer<typeof step>;
+/** An input that the format lacks. */
+export type OwnInput = z.infer<typeof own>;
+export type VectorEnd = z.infer<typeof finalState>;
+/** A conformance vector (`remio-vectors/1`). */
+export type Vector = VectorHead & { readonly steps: readonly VectorStep[]; readonly end?: VectorEnd | undefined };
+
+/** Reads one part of a vector; the error names the place in it. */
+const part =
+  <S extends z.ZodType>(schema: S) =>
+  (json: unknown): Result<z.output<S>, string> => {
+    const parsed = schema.safeParse(json);
+    if (parsed.success) return ok(parsed.data);
+    const [issue] = parsed.error.issues;
+    return err(`${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not a vector'}`);
+  };
+
+export const readHead = part(head);
+export const readStep = part(step);
+export const readEnd = part(finalState);
 
 /** The machine of a vector, as the core takes it. */
-export const configOf = ({ topology }: Vector): RemioConfig => ({
+export const configOf = ({ topology }: Pick<VectorHead, 'topology'>): RemioConfig => ({
   cpus: topology.cpus,
   slots: topology.slots,
   queue: topology.queue,
@@ -123,6 +161,25 @@ export const configOf = ({ topology }: Vector): RemioConfig => ({
       ...rest,
       bindKey: bindKey(key),
       interrupt: irqId(irq),
+      ...(deadline === undefined ? {} : { deadline }),
+    })),
+  })),
+});
+
+/** The other way round. */
+export const topologyOf = (config: RemioConfig): z.input<typeof head>['topology'] => ({
+  cpus: config.cpus,
+  slots: config.slots,
+  queue: config.queue,
+  vms: config.vms.map((vm) => ({
+    cpus: [...vm.cpus],
+    devices: vm.devices.map(({ type, bindKey: key, va, size, interrupt, shmem, deadline }) => ({
+      type,
+      key: hex(key),
+      va: hex(va),
+      size: hex(size),
+      irq: interrupt,
+      shmem: { base: hex(shmem.base), size: hex(shmem.size), id: shmem.id },
       ...(deadline === undefined ? {} : { deadline }),
     })),
   })),

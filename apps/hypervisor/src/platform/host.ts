@@ -1,6 +1,6 @@
 import type { CpuId, VmId } from '@remio/base';
 import type { HypervisorRecord } from '@remio/protocol';
-import type { CoreEffect, CoreEvent, CoreInput } from '../remio/index.js';
+import type { CoreEffect, CoreEvent, CoreInput, RemioCore } from '../remio/index.js';
 
 /** What a peer did that no hardware could do: it is cut off, and its VMs are marked lost. */
 export interface Violation {
@@ -16,11 +16,14 @@ export type PlatformEvent =
   | { readonly kind: 'undecodable'; readonly cpu: CpuId; readonly reason: string }
   | { readonly kind: 'power'; readonly vm: VmId; readonly cpu: CpuId; readonly on: boolean };
 
+/** A core to look at, after a step. */
+export type SteppedCore = Pick<RemioCore, 'data' | 'handled'>;
+
 /** What the shell gives to the platform. */
 export interface PlatformHost {
   /** Takes what leaves for VM processes, in order. */
   send(record: HypervisorRecord): void;
   onEvent?(event: PlatformEvent): void;
-  /** Sees every input of the core and its effects, in order, before they are acted on: for recordings. */
-  onStep?(input: CoreInput, effects: readonly CoreEffect[]): void;
+  /** Sees every input of the core, its effects and the core after it, in order, before they are acted on. */
+  onStep?(input: CoreInput, effects: readonly CoreEffect[], core: SteppedCore): void;
 }

@@ -288,7 +288,7 @@ export class Platform {
 
   #step(input: CoreInput): void {
     const effects = this.#core.step(input);
-    this.#host.onStep?.(input, effects);
+    this.#host.onStep?.(input, effects, this.#core);
     for (const effect of effects) this.#act(effect);
   }
 
@@ -356,6 +356,7 @@ export class Platform {
         return;
       case 'access':
       case 'pause':
+      case 'taken':
         return;
     }
   }

@@ -1,2 +1,2 @@
-export * from './recorder.js';
-export * from './replay.js';
+export { Recorder } from './recorder.js';
+export { RecordingFile } from './recording-file.js';

@@ -1,39 +1,186 @@
-import { hex } from '@remio/base';
-import type { Topology } from '@remio/topology';
-import { remioConfigOf } from '../platform/config.js';
-import type { CoreData, CoreEffect, CoreInput } from '../remio/index.js';
+import { type Arch, HC_E_SUCCESS, HC_REMIO, hypercallFrame, REMIO_HYP_ASK } from '@remio/arch';
+import { assert, hex, type RequestId } from '@remio/base';
+import { encodeBaoResult } from '../abi/index.js';
+import { topologyOf, VectorWriter } from '../conformance/index.js';
+import { defaultRegisterWidth } from '../conformance/vector-machine.js';
+import { type Observed, observeEnd, observeOwn, VectorView } from '../conformance/vector-view.js';
+import type { SteppedCore } from '../platform/index.js';
+import { askOutputs } from '../remio/calls.js';
+import type { CoreData, CoreEffect, CoreInput, Profile, RemioConfig } from '../remio/index.js';
 
-/** 64-bit numbers as the vectors write them; times and ids as they are. */
-export const plain = (value: unknown): unknown =>
-  JSON.parse(JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? hex(inner) : inner))) as unknown;
+/** The machine that is recorded. */
+export interface RecordedMachine {
+  readonly name: string;
+  readonly arch: Arch;
+  readonly profile: Profile;
+  readonly config: RemioConfig;
+}
+
+/** An input of ours that the format lacks. */
+type OwnInput = Extract<CoreInput, { kind: 'vm-lost' | 'vm-attached' | 'tick' | 'leased-ask' }>;
 
 /**
- * Writes what goes into the core and what comes out of it, one line of JSON per step (`remio-recording/1`): the
- * machine first, then `{input, effects}` in order, then the final state of the core's slots.
+ * Writes what goes into the core and what comes out of it as a conformance vector (`remio-vectors/1`), step by step.
+ *
+ * Registers are those of the vectors' machine, not of the guests that ran: an input says what it needs of them. Inputs
+ * that the format lacks ride along with the next step as long as they have no effects, and are steps of their own when
+ * they have; an ASK from a lease is the ASK that it stands for. So what is recorded in profile `reference` is a vector
+ * for everybody.
  */
 export class Recorder {
-  readonly #topology: Topology;
-  #steps = 0;
+  readonly #machine: RecordedMachine;
+  /** Whether the time of an access matters. */
+  readonly #timed: boolean;
+  readonly #view: VectorView;
+  readonly #writer = new VectorWriter();
+  /** Inputs of ours without effects since the last step. */
+  readonly #before: Observed[] = [];
 
-  constructor(topology: Topology) {
-    this.#topology = topology;
+  constructor(machine: RecordedMachine) {
+    const { arch, config } = machine;
+    this.#machine = machine;
+    this.#timed = config.vms.some((vm) => vm.devices.some((end) => end.deadline !== undefined));
+    this.#view = new VectorView(arch, config.cpus, config.slots);
   }
 
-  header(): string {
-    const { name, arch, profile } = this.#topology;
-    return this.#line({ format: 'remio-recording/1', name, arch, profile, machine: remioConfigOf(this.#topology) });
+  /** The text before the first step. */
+  head(): string {
+    const { name, arch, profile, config } = this.#machine;
+    return this.#writer.head({
+      format: 'remio-vectors/1',
+      name,
+      // Nobody vouches for the guests that ran.
+      class: 'hostile',
+      quirks: [],
+      description: `recorded from a running platform, profile ${profile}`,
+      arch,
+      profile,
+      topology: topologyOf(config),
+      init: { events: [] },
+    });
   }
 
-  step(input: CoreInput, effects: readonly CoreEffect[]): string {
-    this.#steps += 1;
-    return this.#line({ input, effects });
+  /** The text of a step; empty while there is nothing to tell. */
+  step(input: CoreInput, effects: readonly CoreEffect[], core: SteppedCore): string {
+    const step = this.#stepOf(input, effects, core);
+    if (step === undefined) return '';
+    const { expect, ...fields } = step;
+    const before = this.#before.length === 0 ? {} : { before: this.#before.splice(0) };
+    return this.#writer.step({ ...fields, ...before, expect });
   }
 
-  footer(data: Readonly<CoreData>): string {
-    return this.#line({ steps: this.#steps, open: data.requests.filter((request) => request.state !== 'free').length });
+  /** The text after the last step. */
+  end(data: Readonly<CoreData>): string {
+    return this.#writer.end(observeEnd(data));
   }
 
-  #line(value: unknown): string {
-    return `${JSON.stringify(plain(value))}\n`;
+  #stepOf(input: CoreInput, effects: readonly CoreEffect[], core: SteppedCore): Observed | undefined {
+    switch (input.kind) {
+      case 'start': {
+        const of = this.#trapped(input.cpu);
+        const resumed = effects.flatMap((effect) => (effect.kind === 'access' ? [[effect.cpu, effect.result]] : []));
+        return { do: 'start', cpu: input.cpu, expect: this.#observe(effects, core, { resumed }, of) };
+      }
+      case 'mmio':
+        return this.#access(input, effects, core);
+      case 'hypercall': {
+        const returned = effects.find((effect) => effect.kind === 'return');
+        assert(returned !== undefined, 'a hypercall of a running vCPU returns');
+        return this.#call(input.cpu, input.call, returned, effects, core);
+      }
+      case 'deliver': {
+        const of = this.#trapped(input.cpu);
+        const max = input.max === undefined ? {} : { max: input.max };
+        const expect = this.#observe(effects, core, { handled: core.handled }, of);
+        return { do: 'deliver', cpu: input.cpu, ...max, expect };
+      }
+      case 'leased-ask': {
+        const taken = effects.find((effect) => effect.kind === 'taken');
+        if (taken?.first !== true) return this.#own(input, effects, core);
+        const call = { nr: HC_REMIO, dm: BigInt(taken.dm), addr: 0n, op: REMIO_HYP_ASK, value: 0n, id: 0n };
+        const { expect, ...fields } = this.#call(input.cpu, call, askResult(core.data, input.id), effects, core);
+        return { ...fields, leased: true, expect };
+      }
+      case 'vm-lost':
+      case 'vm-attached':
+      case 'tick':
+        return this.#own(input, effects, core);
+    }
   }
+
+  #access(
+    { cpu, access, now }: Extract<CoreInput, { kind: 'mmio' }>,
+    effects: readonly CoreEffect[],
+    core: SteppedCore,
+  ): Observed {
+    const { address, width, write, register, value, signExtend, registerWidth } = access;
+    if (write) this.#view.registers(cpu).write(register, value);
+    const of = this.#trapped(cpu);
+    const result = effects.find((effect) => effect.kind === 'access')?.result;
+    return {
+      do: 'mmio',
+      cpu,
+      addr: hex(address),
+      width,
+      dir: write ? 'w' : 'r',
+      reg: register,
+      ...(write ? { value: hex(value) } : {}),
+      ...(signExtend ? { signed: true } : {}),
+      ...(registerWidth === defaultRegisterWidth(this.#machine.arch, width) ? {} : { regWidth: registerWidth }),
+      ...(this.#timed ? { now } : {}),
+      expect: this.#observe(effects, core, { result }, of),
+    };
+  }
+
+  #call(
+    cpu: number,
+    call: Extract<CoreInput, { kind: 'hypercall' }>['call'],
+    { ret, out }: { readonly ret: bigint; readonly out: readonly bigint[] | undefined },
+    effects: readonly CoreEffect[],
+    core: SteppedCore,
+  ): Observed {
+    const frame = hypercallFrame(this.#machine.arch, this.#view.loadCall(cpu, call), 0n);
+    const of = this.#trapped(cpu);
+    const called = this.#view.finishCall(cpu, encodeBaoResult(frame, ret, out).registers);
+    const { nr, dm, addr, op, value, id } = call;
+    return {
+      do: 'hvc',
+      cpu,
+      ...{ nr: hex(nr), dm: hex(dm), addr: hex(addr), op: hex(op), value: hex(value), id: hex(id) },
+      expect: this.#observe(effects, core, called, of),
+    };
+  }
+
+  /** A step of its own if it did something; otherwise kept for the next one. */
+  #own(input: OwnInput, effects: readonly CoreEffect[], core: SteppedCore): Observed | undefined {
+    const { kind, ...rest } = input;
+    const fields = { do: kind, ...('id' in rest ? { cpu: rest.cpu, id: hex(rest.id) } : rest) };
+    if (effects.length > 0) return { ...fields, expect: this.#observe(effects, core, {}) };
+    this.#before.push(fields);
+    return undefined;
+  }
+
+  #trapped(cpu: number): NonNullable<Parameters<VectorView['observe']>[2]> {
+    return { cpu, before: this.#view.registers(cpu).snapshot() };
+  }
+
+  #observe(
+    effects: readonly CoreEffect[],
+    { data }: SteppedCore,
+    fields: Observed,
+    of?: Parameters<VectorView['observe']>[2],
+  ): Observed {
+    this.#view.apply(effects);
+    const own = Object.entries(observeOwn(effects)).filter(([, list]) => Array.isArray(list) && list.length > 0);
+    return { ...fields, ...this.#view.observe(effects, data, of), ...Object.fromEntries(own) };
+  }
+}
+
+/** What the ASK that took a request answered. */
+function askResult(data: Readonly<CoreData>, id: RequestId): { readonly ret: bigint; readonly out: readonly bigint[] } {
+  const request = data.requests.find((candidate) => candidate.id === id);
+  assert(request !== undefined, 'a request that was taken is there');
+  const { addr, op, value, access, device } = request;
+  const more = (data.devices[device]?.pending.length ?? 0) > 0;
+  return { ret: HC_E_SUCCESS, out: askOutputs(addr, op, value, access.width, id, more) };
 }

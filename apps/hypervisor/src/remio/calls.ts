@@ -146,13 +146,14 @@ function notify(core: CoreData, fx: Effects, cpu: CpuId, device: Device, asFront
 }
 
 /** An ASK that the backend's runtime answered from a lease. A request that is no longer pending is left alone. */
-export function leasedAsk(core: CoreData, cpu: CpuId, id: RequestId): void {
+export function leasedAsk(core: CoreData, fx: Effects, cpu: CpuId, id: RequestId): void {
   const vm = core.cpus[cpu]?.vm;
   const request = findRequest(core, id);
   if (request === undefined || request.state !== 'pending') return;
   const device = core.devices[request.device];
   const position = device?.pending.indexOf(request.slot) ?? -1;
-  if (device === undefined || position < 0 || device.backend?.vm !== vm) return;
+  if (device?.backend === undefined || position < 0 || device.backend.vm !== vm) return;
   device.pending.splice(position, 1);
   request.state = 'processing';
+  fx.push({ kind: 'taken', id, dm: device.backend.dm, first: position === 0 });
 }

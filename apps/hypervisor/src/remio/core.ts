@@ -81,7 +81,7 @@ export class RemioCore {
         hypercall(core, fx, input.cpu, input.call);
         break;
       case 'leased-ask':
-        leasedAsk(core, input.cpu, input.id);
+        leasedAsk(core, fx, input.cpu, input.id);
         break;
       case 'deliver':
         this.#handled = deliver(core, fx, input.cpu, input.max ?? Number.POSITIVE_INFINITY);

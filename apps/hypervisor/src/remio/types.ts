@@ -114,6 +114,10 @@ export type CoreEffect =
     }
   /** A request left a pending list otherwise than by `leased-ask`: its lease, if any, is void. */
   | { readonly kind: 'revoked'; readonly id: RequestId; readonly backend: VmId; readonly dm: number }
+  /**
+   * `leased-ask` took a request off the list of this device end of the caller. `first`: an ASK would have got the same.
+   */
+  | { readonly kind: 'taken'; readonly id: RequestId; readonly dm: number; readonly first: boolean }
   | { readonly kind: 'pause'; readonly cpu: CpuId }
   | { readonly kind: 'resume'; readonly cpu: CpuId }
   /** The open access of this CPU ends as a fault at its PC. */

@@ -47,6 +47,7 @@ try {
     ...(values.record === undefined ? {} : { record: values.record }),
     log: (level, fields, message) => log[level](fields, message),
   });
+  process.on('exit', () => service.flushRecording());
   const stop = (): void => {
     void service.stop().then(() => process.exit(0));
   };

@@ -1,4 +1,3 @@
-import { createWriteStream, type WriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { assert } from '@remio/base';
 import type { VmRecord } from '@remio/protocol';
@@ -7,7 +6,7 @@ import { Latency } from '@remio/telemetry';
 import type { Topology } from '@remio/topology';
 import { hostTime, Listener, type Peer } from '@remio/transport';
 import { Platform, type PlatformEvent } from '../platform/index.js';
-import { Recorder } from '../recording/index.js';
+import { RecordingFile } from '../recording/index.js';
 
 /** What a hypervisor process needs. */
 export interface ServiceOptions {
@@ -16,7 +15,7 @@ export interface ServiceOptions {
   readonly endpoint: string;
   /** Where shared memories lie, one file each; absent: none are made. */
   readonly runDirectory?: string;
-  /** File that gets every input of the core and its effects. */
+  /** File that gets every input of the core and its effects, as a vector. */
   readonly record?: string;
   log(level: 'info' | 'warn' | 'error', fields: object, message: string): void;
 }
@@ -39,7 +38,7 @@ export class HypervisorService {
   /** Newest report of each kind, by VM. */
   readonly #reports = new Map<string, Map<string, unknown>>();
   readonly #rules = new Map<string, number>();
-  readonly #recording: { readonly recorder: Recorder; readonly file: WriteStream } | undefined;
+  readonly #recording: RecordingFile | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
 
   private constructor(options: ServiceOptions) {
@@ -48,25 +47,17 @@ export class HypervisorService {
     this.#sessions = topology.vms.map(() => undefined);
     this.#incarnations = topology.vms.map(() => 0);
     this.#transit = topology.vms.map(() => new Latency());
-    const steps: { readonly recorder: Recorder; readonly file: WriteStream } | undefined =
+    this.#recording =
       options.record === undefined
         ? undefined
-        : { recorder: new Recorder(topology), file: createWriteStream(options.record) };
-    if (steps !== undefined) steps.file.write(steps.recorder.header());
-    this.#recording = steps;
+        : RecordingFile.create(options.record, topology, (message) => options.log('error', {}, message));
     const platform = Platform.create(topology, {
       send: (record) => {
         const session = this.#sessions[record.vm];
         if (session !== undefined) this.#listener.value?.send(session, record);
       },
       onEvent: (event) => this.#event(event),
-      ...(steps === undefined
-        ? {}
-        : {
-            onStep: (input, effects) => {
-              steps.file.write(steps.recorder.step(input, effects));
-            },
-          }),
+      ...(this.#recording === undefined ? {} : { onStep: this.#recording.onStep }),
     });
     // The topology's check lets nothing through that the core refuses.
     assert(platform.ok, `the core refuses the topology: ${platform.ok ? '' : platform.error.code}`);
@@ -102,12 +93,12 @@ export class HypervisorService {
   async stop(): Promise<void> {
     clearTimeout(this.#deadlineTimer);
     this.#listener.value?.close();
-    const recording = this.#recording;
-    if (recording !== undefined) {
-      await new Promise<void>((resolve) => {
-        recording.file.end(recording.recorder.footer(this.#platform.core.data), () => resolve());
-      });
-    }
+    this.#recording?.close();
+  }
+
+  /** Writes what was recorded so far: the process ends otherwise than by {@link stop}. */
+  flushRecording(): void {
+    this.#recording?.flush();
   }
 
   #admit(vms: readonly string[]): { readonly code: 'unknown-vm' | 'vm-taken'; readonly reason: string } | undefined {
