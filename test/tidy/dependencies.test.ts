@@ -8,7 +8,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 /** Parts from the lowest to the highest: a part may import parts of earlier rows only. */
 const ROWS: readonly (readonly string[])[] = [
   ['base'],
-  ['arch', 'virtio-spec', 'guest-memory'],
+  ['arch', 'virtio-spec', 'guest-memory', 'nbd'],
   ['virtqueue', 'ethernet', 'board', 'guest', 'protocol', 'telemetry'],
   ['virtio-device', 'virtio-driver', 'topology', 'transport', 'shared-memory'],
   ['host-io'],
@@ -24,6 +24,7 @@ const PURE = [
   'packages/arch/src',
   'packages/virtio-spec/src',
   'packages/guest-memory/src',
+  'packages/nbd/src',
   'packages/virtqueue/src',
   'packages/ethernet/src',
   'packages/virtio-device/src',

@@ -1,4 +1,7 @@
-export * from './blk-driver.js';
+export type { BlkConfig, RangeLimits } from './block/blk-config.js';
+export * from './block/blk-driver.js';
+export type { Ended } from './block/blk-queue.js';
+export { type BlkOutcome, type BlkRange, type BlkRequest, RANGES_PER_REQUEST } from './block/blk-request.js';
 export * from './bring-up.js';
 export * from './driver-error.js';
 export * from './mmio-transport.js';

@@ -187,6 +187,12 @@ export class MmioTransport {
     return cpu.load16(this.#base + BigInt(MMIO_CONFIG + offset));
   }
 
+  /** Writes a configuration field of one byte, with an access of its width (4.2.2.2). */
+  writeConfig8(cpu: GuestCpu, offset: number, value: number): Promise<void> {
+    this.accesses += 1;
+    return cpu.store8(this.#base + BigInt(MMIO_CONFIG + offset), value);
+  }
+
   /** 64-bit fields are read as two halves (4.2.2.2). */
   async config64(cpu: GuestCpu, offset: number): Promise<bigint> {
     const low = await this.config32(cpu, offset);
