@@ -1,10 +1,10 @@
 import type { GuestProgram } from '@remio/guest';
-import { makeDevice } from './devices/index.js';
+import { deviceMaker } from './devices/index.js';
 import { type DeviceMaker, dispatcher } from './dispatcher.js';
 
-export { type DeviceMaker, dispatcher, makeDevice };
+export { type DeviceMaker, deviceMaker, dispatcher };
 
 /** Programs of backend VMs, by the name that a topology gives. */
 export const backendPrograms: Readonly<Record<string, () => GuestProgram>> = {
-  dispatcher: () => dispatcher(makeDevice),
+  dispatcher: () => dispatcher(deviceMaker()),
 };

@@ -1,5 +1,6 @@
 import type { InterruptController } from '@remio/arch';
 import { APLIC_IRQ_LIMIT, GIC_FIRST_SPI, GIC_IRQ_LIMIT, PLIC_IRQ_LIMIT } from '@remio/arch';
+import { checkNetworks } from './network-checks.js';
 import type { Path, TopologySource } from './reader.js';
 import type { RemioDev, Topology, Vm } from './types.js';
 
@@ -40,6 +41,7 @@ export function checkTopology(source: TopologySource, topology: Topology): void 
     checkEnds(source, topology, vm);
   }
   checkPairs(source, topology);
+  checkNetworks(source, topology);
   checkCycles(source, topology);
 }
 

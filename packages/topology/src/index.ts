@@ -1,6 +1,12 @@
-export type { BlockModelOptions, DeviceChoice, EntropyModelOptions, FsModelOptions } from './devices/index.js';
+export type {
+  BlockModelOptions,
+  DeviceChoice,
+  EntropyModelOptions,
+  NetLink,
+  NetModelOptions,
+} from './devices/index.js';
 export { type Diagnostic, type RuleId, renderDiagnostics, TOPOLOGY_RULES } from './diagnostics.js';
-export type { DriverChoice, RngDriverChoice } from './drivers/index.js';
+export type { DriverChoice, NetstackOptions, RngDriverChoice, TapDriverOptions } from './drivers/index.js';
 export type { TopologyFiles } from './end-context.js';
 export { topologyJsonSchema } from './json-schema.js';
 export * from './load.js';

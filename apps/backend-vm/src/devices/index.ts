@@ -3,30 +3,36 @@ import type { DeviceChoice, DeviceRef } from '@remio/topology';
 import type { DeviceFactory, VirtioDevice } from '@remio/virtio-device';
 import { blockDevice } from './block.js';
 import { entropyDevice } from './entropy.js';
-import { fsDevice } from './fs.js';
+import { BackendNetwork } from './net.js';
+
+/** What makes the device models of one backend VM; what they have in common, such as switches, is that VM's alone. */
+export const deviceMaker = (): ((end: GuestDeviceEnd) => Promise<VirtioDevice>) => {
+  const network = new BackendNetwork();
+  return (end) => makeDevice(end, network);
+};
 
 /**
  * Makes the device model of a backend's end.
  * @throws Error that says what is wrong with the device's options
  */
-export async function makeDevice(end: GuestDeviceEnd): Promise<VirtioDevice> {
+async function makeDevice(end: GuestDeviceEnd, network: BackendNetwork): Promise<VirtioDevice> {
   // The runtime hands over the topology's own record, which was checked when the topology was read.
   const reference = end.options as DeviceRef | undefined;
   if (reference === undefined) throw new Error(`device ${end.name} has no device model`);
-  if (reference.kind === 'builtin') return builtin(end.name, reference.choice);
+  if (reference.kind === 'builtin') return builtin(end.name, reference.choice, network);
   const module = (await import(reference.name)) as { default?: DeviceFactory };
   if (typeof module.default !== 'function')
     throw new Error(`${reference.name} has no default export that makes a device`);
   return module.default(reference.options);
 }
 
-function builtin(name: string, choice: DeviceChoice): VirtioDevice {
+function builtin(name: string, choice: DeviceChoice, network: BackendNetwork): VirtioDevice {
   switch (choice.type) {
-    case 'fs':
-      return fsDevice(name, choice.options);
     case 'block':
       return blockDevice(name, choice.options);
     case 'entropy':
       return entropyDevice(choice.options);
+    case 'net':
+      return network.device(name, choice.options);
   }
 }

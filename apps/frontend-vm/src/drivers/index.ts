@@ -1,7 +1,9 @@
 import type { GuestCpu, GuestDeviceEnd, GuestProgram, GuestVm } from '@remio/guest';
 import type { DriverChoice } from '@remio/topology';
+import { netstack } from './netstack.js';
 import { probe } from './probe.js';
 import { rng } from './rng.js';
+import { tap } from './tap.js';
 
 /** What drives one device, as one task of its VM's first vCPU; it has ended its work when the promise settles. */
 export type DriverProgram = (cpu: GuestCpu, end: GuestDeviceEnd, vm: GuestVm) => Promise<void>;
@@ -12,6 +14,10 @@ function driverOf(choice: DriverChoice): DriverProgram {
       return probe;
     case 'rng':
       return rng(choice.options);
+    case 'tap':
+      return tap(choice.options);
+    case 'netstack':
+      return netstack(choice.options);
   }
 }
 

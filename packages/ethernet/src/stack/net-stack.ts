@@ -57,6 +57,7 @@ export interface StackCounters {
   unsent: number;
 }
 
+/** Packets for a neighbour whose address is not known yet. */
 interface Waiting {
   readonly frames: Uint8Array[];
   requests: number;
@@ -89,6 +90,11 @@ export class NetStack {
     return this.#waiting.size > 0;
   }
 
+  /** Whether a neighbour's address is known: packets to it wait for nothing. */
+  knows(address: Ipv4): boolean {
+    return this.#neighbours.has(address);
+  }
+
   /**
    * Takes a frame in.
    * @param verified its checksum needs no check: the header that came with it said so
@@ -100,6 +106,12 @@ export class NetStack {
     this.counters.received += 1;
     const understood = this.#dispatch(frame, verified);
     if (!understood) this.counters.ignored += 1;
+  }
+
+  /** Asks for a neighbour's address, if it is not known; {@link retry} asks again. */
+  resolve(address: Ipv4): void {
+    if (this.knows(address) || this.#waiting.has(address) || !onLink(this.#options, address)) return;
+    if (this.#waiting.size < NEIGHBOURS_MAX) this.#ask(address, []);
   }
 
   /** Asks a station for an echo (RFC 792). */
@@ -219,17 +231,17 @@ export class NetStack {
       this.#transmit(frame, mac);
       return;
     }
-    const waiting = this.#waiting.get(to) ?? { frames: [], requests: 0 };
-    const taken = onLink(options, to) && waiting.frames.length < WAITING_MAX && this.#waiting.size < NEIGHBOURS_MAX;
-    if (!taken) {
-      this.counters.unsent += 1;
-      return;
-    }
-    waiting.frames.push(frame);
-    if (waiting.requests > 0) return;
-    waiting.requests = 1;
-    this.#waiting.set(to, waiting);
-    this.#arp(BROADCAST, ARP_REQUEST, to);
+    const waiting = this.#waiting.get(to);
+    if (waiting !== undefined && waiting.frames.length < WAITING_MAX) waiting.frames.push(frame);
+    else if (waiting === undefined && onLink(options, to) && this.#waiting.size < NEIGHBOURS_MAX)
+      this.#ask(to, [frame]);
+    else this.counters.unsent += 1;
+  }
+
+  /** Asks for the address of a neighbour that packets wait for. */
+  #ask(address: Ipv4, frames: Uint8Array[]): void {
+    this.#waiting.set(address, { frames, requests: 1 });
+    this.#arp(BROADCAST, ARP_REQUEST, address);
   }
 
   #transmit(frame: Uint8Array, to: Mac): void {

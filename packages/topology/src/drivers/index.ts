@@ -1,18 +1,24 @@
 import { z } from 'zod';
+import { type NetstackOptions, netstackOptions, netstackSchema, type TapDriverOptions, tapSchema } from './net.js';
 import { type RngDriverChoice, rngOptions, rngSchema } from './rng.js';
 
+export type { NetstackOptions, TapDriverOptions } from './net.js';
 export type { RngDriverChoice } from './rng.js';
 
 /** Reads what a device says of itself, and reports it. */
 const probeSchema = z.strictObject({ type: z.literal('probe') });
 
 /** Drivers that come with Remio: what a topology may say of each, one file a driver. */
-export const driverSchemas = [probeSchema, rngSchema] as const;
+export const driverSchemas = [probeSchema, rngSchema, tapSchema, netstackSchema] as const;
 
 export type DriverFile = z.output<(typeof driverSchemas)[number]>;
 
 /** A built-in driver and what it is given. */
-export type DriverChoice = { readonly type: 'probe' } | { readonly type: 'rng'; readonly options: RngDriverChoice };
+export type DriverChoice =
+  | { readonly type: 'probe' }
+  | { readonly type: 'rng'; readonly options: RngDriverChoice }
+  | { readonly type: 'tap'; readonly options: TapDriverOptions }
+  | { readonly type: 'netstack'; readonly options: NetstackOptions };
 
 /** What the driver gets of what the file says. */
 export function driverChoice(driver: DriverFile): DriverChoice {
@@ -21,5 +27,9 @@ export function driverChoice(driver: DriverFile): DriverChoice {
       return { type: 'probe' };
     case 'rng':
       return { type: 'rng', options: rngOptions(driver) };
+    case 'tap':
+      return { type: 'tap', options: { name: driver.name } };
+    case 'netstack':
+      return { type: 'netstack', options: netstackOptions(driver) };
   }
 }

@@ -22,6 +22,12 @@ export class ChainFlow {
     this.#dirty = true;
   }
 
+  /** The driver resets the queue: what is on its way back goes now, nothing is served anew. */
+  end(): void {
+    for (const head of this.#recalled.splice(0)) this.queue.push(head, 0);
+    this.flush();
+  }
+
   next(): Popped {
     const head = this.#recalled.shift();
     return head === undefined ? this.queue.pop() : this.queue.recall(head);

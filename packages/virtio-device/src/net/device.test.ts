@@ -24,6 +24,7 @@ import {
   STATUS_DRIVER,
   STATUS_FEATURES_OK,
   VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_RING_RESET,
   VIRTIO_NET_F_CSUM,
   VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
   VIRTIO_NET_F_CTRL_MAC_ADDR,
@@ -594,6 +595,34 @@ describe('reset', () => {
     net.bench.settle();
     expect(net.received()).toHaveLength(1);
   });
+});
+
+describe('2.6.1: reset of a queue', () => {
+  it.each([false, true])(
+    'gives back the buffers of a receive queue; the others go on (memory far away: %s)',
+    (delayed) => {
+      const net = new NetBench(featureSet(VIRTIO_F_RING_RESET), { delayed }).post(1526, 1526);
+      const config = net.bench.registers.queueConfig(RX);
+      if (config === undefined) throw new Error('the queue runs');
+      net.bench.write(MMIO.QueueSel, RX);
+      net.bench.write(MMIO.QueueReset, 1);
+      net.bench.settle();
+      expect(net.bench.read(MMIO.QueueReset)).toBe(0);
+      expect(net.bench.read(MMIO.QueueReady)).toBe(0);
+      net.put(frame(60));
+      expect(net.device.counters.rxFrames).toBe(0);
+      net.bench.offer(TX, [withHeader(frame(60, PEER))]);
+      expect(net.port.sent).toHaveLength(1);
+      net.bench.queues[RX]?.restart();
+      net.bench.write(MMIO.QueueSize, config.size);
+      net.bench.write(MMIO.QueueDescLow, Number(config.descriptorArea));
+      net.bench.write(MMIO.QueueDriverLow, Number(config.driverArea));
+      net.bench.write(MMIO.QueueDeviceLow, Number(config.deviceArea));
+      net.bench.write(MMIO.QueueReady, 1);
+      net.post(1526);
+      expect(net.received().map(({ length }) => length)).toEqual([72]);
+    },
+  );
 });
 
 describe('save and restore', () => {

@@ -10,8 +10,6 @@ import {
   NET_CONFIG_STATUS,
   NET_CTRL_ACK_SIZE,
   NET_FEATURE_NEEDS,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_INDIRECT_DESC,
   VIRTIO_NET_ERR,
   VIRTIO_NET_F_CSUM,
   VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
@@ -55,7 +53,7 @@ export interface NetOptions {
   readonly mtu?: number;
   /** Queue pairs, 1 to what the port has lanes for. */
   readonly queuePairs?: number;
-  /** QueueSizeMax, a power of two. */
+  /** QueueSizeMax. */
   readonly queueSize?: number;
 }
 
@@ -144,8 +142,6 @@ export class NetDevice implements VirtioDevice {
         VIRTIO_NET_F_CTRL_MAC_ADDR,
         VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
         VIRTIO_NET_F_GUEST_ANNOUNCE,
-        VIRTIO_F_INDIRECT_DESC,
-        VIRTIO_F_EVENT_IDX,
       ) |
       GUEST_OFFLOADS |
       featureSet(...offered.flatMap(([offer, feature]) => (offer ? [feature] : [])));
@@ -213,12 +209,19 @@ export class NetDevice implements VirtioDevice {
     else running.transmit[(queue - 1) / 2]?.pass();
   }
 
+  resetQueue(queue: number): void {
+    const running = this.#running;
+    if (running === undefined || queue === running.controlIndex) return;
+    const lane = Math.floor(queue / 2);
+    (queue % 2 === 0 ? running.receive[lane] : running.transmit[lane])?.end();
+  }
+
   reset(done: () => void): void {
     const running = this.#running;
     this.#running = undefined;
     if (running !== undefined) {
       this.#port.shut();
-      for (const queue of running.receive) queue?.end();
+      for (const queue of running.receive) queue?.release();
       running.io.memory.onLocal = () => {};
     }
     this.#setDefaults();

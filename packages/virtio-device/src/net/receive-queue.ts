@@ -79,9 +79,20 @@ export class ReceiveQueue {
     if (this.#flow.takeDirty()) this.#io.used(this.#index);
   }
 
-  /** The device is reset: nothing is filled any more. */
-  end(): void {
+  /** The driver reset the device: its buffers are not filled any more. */
+  release(): void {
     for (const { segments } of this.#rooms.splice(0)) this.#release(segments);
+    this.#bytes = 0;
+  }
+
+  /** The driver resets the queue: its buffers go back as they are. */
+  end(): void {
+    const heads = this.#rooms.map(({ head }) => head);
+    this.release();
+    if (this.#staged !== undefined) heads.push(this.#staged.head);
+    this.#staged = undefined;
+    for (const head of heads) this.#flow.use([{ head, written: 0 }]);
+    this.#flow.end();
   }
 
   #defer(): void {

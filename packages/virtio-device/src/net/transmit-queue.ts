@@ -58,6 +58,13 @@ export class TransmitQueue {
     this.#defer();
   }
 
+  /** The driver resets the queue: a frame that was not sent yet is lost. */
+  end(): void {
+    if (this.#staged !== undefined) this.#flow.use([{ head: this.#staged.head, written: 0 }]);
+    this.#staged = undefined;
+    this.#flow.end();
+  }
+
   /** Sends what is there: on a notification, and when memory became local. */
   pass(): void {
     this.#idle = 0;

@@ -98,7 +98,6 @@ export class VirtioNetDriver {
       },
     });
     if (!live.ok) return live;
-    driver.#configChanged = true;
     await driver.refresh(cpu);
     // 5.1.9.3: buffers were posted before DRIVER_OK, when nobody was to be notified.
     await driver.#notify(cpu, 0);
@@ -122,6 +121,11 @@ export class VirtioNetDriver {
     return this.#broken;
   }
 
+  /** The device said that its configuration changed: {@link refresh}. */
+  get stale(): boolean {
+    return this.#configChanged;
+  }
+
   /** Whether the link is up, as {@link refresh} found it last. */
   get linkUp(): boolean {
     return this.#linkUp;
@@ -132,10 +136,10 @@ export class VirtioNetDriver {
     return this.#announce;
   }
 
-  /** Reads the status of the link again, if the device said that its configuration changed. */
+  /** Reads the status of the link again. */
   async refresh(cpu: GuestCpu): Promise<void> {
-    if (!this.#configChanged || !hasFeature(this.features, VIRTIO_NET_F_STATUS)) return;
     this.#configChanged = false;
+    if (!hasFeature(this.features, VIRTIO_NET_F_STATUS)) return;
     const { transport } = this;
     const status = await transport.readConfig(cpu, () => transport.config16(cpu, NET_CONFIG_STATUS));
     if (!status.ok) {

@@ -13,7 +13,6 @@ import {
   NET_HEADER_SIZE,
   NET_MTU_MIN,
   NET_QUEUE_PAIRS_MAX,
-  VIRTIO_F_EVENT_IDX,
   VIRTIO_NET_F_CSUM,
   VIRTIO_NET_F_CTRL_RX,
   VIRTIO_NET_F_CTRL_VLAN,
@@ -41,10 +40,8 @@ import { allocateBuffers, type TransmitBuffer, TransmitRing } from './transmit-r
 export interface NetDriverOptions {
   /** Queue pairs to use, if the device has as many: 1 and up. */
   readonly queuePairs?: number;
-  /** Most descriptors of a queue, a power of two. */
+  /** Most descriptors of a queue. */
   readonly queueSize?: number;
-  /** Whether EVENT_IDX may be negotiated. */
-  readonly eventIdx?: boolean;
   /** Whether a frame may be spread over several buffers (MRG_RXBUF). */
   readonly mergeable?: boolean;
   /** What the user of the driver copes with, in frames that come and in frames that it sends. */
@@ -94,7 +91,6 @@ const LOCAL_MAC: Mac = 0x0200_0000_0001;
 export function wantedFeatures(options: NetDriverOptions): bigint {
   const { csum, tso4, tso6, ecn } = options.offloads ?? NO_OFFLOADS;
   const wanted: readonly (readonly [boolean, readonly number[]])[] = [
-    [options.eventIdx !== false, [VIRTIO_F_EVENT_IDX]],
     [options.mergeable !== false, [VIRTIO_NET_F_MRG_RXBUF]],
     [csum, [VIRTIO_NET_F_CSUM, VIRTIO_NET_F_GUEST_CSUM]],
     [csum && tso4, [VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_GUEST_TSO4]],

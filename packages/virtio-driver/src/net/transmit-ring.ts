@@ -6,6 +6,8 @@ import type { SharedAllocator } from '../shared-allocator.js';
 export interface TransmitBuffer {
   /** Room for `struct virtio_net_hdr` and the frame behind it. */
   readonly bytes: Uint8Array;
+  /** The same, for who fills several pieces. */
+  readonly room: readonly Uint8Array[];
   /** The chain that it makes: itself, as long as what it holds. */
   readonly chain: readonly { readonly address: bigint; length: number }[];
 }
@@ -82,12 +84,13 @@ export function allocateBuffers(
   count: number,
   bytes: number,
   budget: number,
-): readonly { readonly bytes: Uint8Array; readonly chain: readonly { readonly address: bigint; length: number }[] }[] {
-  const buffers = [];
+): readonly TransmitBuffer[] {
+  const buffers: TransmitBuffer[] = [];
   for (let n = 0; n < count && (n + 1) * bytes <= budget; n += 1) {
     const address = allocator.allocate(bytes);
     if (address === undefined) break;
-    buffers.push({ bytes: bytesAt(allocator.memory, address, bytes), chain: [{ address, length: bytes }] });
+    const room = bytesAt(allocator.memory, address, bytes);
+    buffers.push({ bytes: room, room: [room], chain: [{ address, length: bytes }] });
   }
   return buffers;
 }

@@ -1,0 +1,75 @@
+import { ALL_OFFLOADS } from '@remio/ethernet';
+import { TapPort } from '@remio/host-io';
+import type { TapDriverOptions } from '@remio/topology';
+import { type NetLane, VirtioNetDriver } from '@remio/virtio-driver';
+import { hostTurn, IDLE_TURNS } from './host-turn.js';
+import type { DriverProgram } from './index.js';
+import { orThrow } from './or-throw.js';
+
+/** Frames of one direction in one turn. */
+const BATCH = 64;
+
+/**
+ * Joins a network device with a TAP interface of the host: what comes in at one goes out at the other. While frames flow
+ * both are looked at in turn, and neither has to say that it has some. Frames lie in the shared memory from the kernel's
+ * copy on; nothing is copied here.
+ */
+export const tap =
+  (options: TapDriverOptions): DriverProgram =>
+  async (cpu, end, vm) => {
+    const opened = TapPort.open(options.name);
+    if (!opened.ok) throw new Error(opened.error);
+    const port = opened.value;
+    vm.onStop(() => port.close());
+    const driver = orThrow(await VirtioNetDriver.probe(cpu, end, { offloads: ALL_OFFLOADS }));
+    cpu.onInterrupt(cpu.hostIrq, () => {});
+    port.open({ readable: () => cpu.hostEvent(), linkChanged: () => {} });
+    port.configure(driver.leaves, 1);
+    const [lane] = driver.lanes;
+    if (lane === undefined) throw new Error('a network device has a queue pair');
+    vm.report({ kind: 'tap', device: end.name, name: options.name, mtu: driver.mtu });
+    for (let idle = 0; ; idle += 1) {
+      if (driver.stale) await driver.refresh(cpu);
+      const moved = pump(port, lane);
+      if (driver.publish()) await driver.kick(cpu);
+      if (driver.broken !== undefined) throw new Error(`${driver.broken.code}: ${driver.broken.detail}`);
+      if (moved) idle = 0;
+      if (idle < IDLE_TURNS) {
+        await hostTurn();
+        continue;
+      }
+      if (driver.setInterrupts(true)) continue;
+      port.listen(0);
+      await cpu.waitForInterrupt();
+      driver.setInterrupts(false);
+    }
+  };
+
+/** Carries frames both ways, as far as there are some and room for them; whether any moved. */
+function pump(port: TapPort, { transmit, receive }: NetLane): boolean {
+  let moved = false;
+  for (let n = 0; n < BATCH; n += 1) {
+    const buffer = transmit.take();
+    if (buffer === undefined) break;
+    const length = port.receive(0, buffer.room);
+    if (length <= 0) {
+      transmit.giveBack(buffer);
+      if (length === 0) break;
+      // Longer than the device's MTU.
+      port.skip(0);
+      continue;
+    }
+    // 5.1.9.2: num_buffers, which the kernel leaves as it was.
+    buffer.bytes.fill(0, 10, 12);
+    transmit.send(buffer, length);
+    moved = true;
+  }
+  for (let n = 0; n < BATCH; n += 1) {
+    const frame = receive.receive();
+    if (frame === undefined) break;
+    port.transmit(0, frame.header, frame.frame);
+    receive.recycle(frame);
+    moved = true;
+  }
+  return moved;
+}

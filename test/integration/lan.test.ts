@@ -1,0 +1,16 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { remio, reportsOf, root } from './run-remio.js';
+
+describe.each(['processes', 'inproc'])('two stations on a switch, engine %s', (engine) => {
+  it('5.1: ping each other without loss, and datagrams arrive', async () => {
+    const file = join(root, 'deploy', 'topologies', 'lan-aarch64.yaml');
+    const ended = await remio('up', file, '--engine', engine, '--until-done', '--json');
+    expect(ended).toMatchObject({ code: 0, stderr: '' });
+    const pings = reportsOf(ended, 'ping');
+    expect(pings).toHaveLength(2);
+    for (const ping of pings) expect(ping).toMatchObject({ sent: 200, received: 200, lost: 0 });
+    const counts = reportsOf(ended, 'station-ended').map(({ datagrams }) => datagrams);
+    expect(counts.sort()).toEqual([0, 1000]);
+  });
+});
