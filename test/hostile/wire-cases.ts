@@ -453,7 +453,7 @@ export const WIRE_CASES: readonly WireCase[] = [
     clause: 'wire protocol, Sockets and frames',
     steps: [
       attach('guest0'),
-      { do: 'bytes', peer: 'guest0', bytes: pack([MESSAGE.WELCOME, 1, 500]) },
+      { do: 'bytes', peer: 'guest0', bytes: pack([MESSAGE.WELCOME, 1, '', 500, 1000, 1024, 1024]) },
       ...cut('guest0', /welcome/),
     ],
   },
@@ -483,12 +483,12 @@ export const WIRE_CASES: readonly WireCase[] = [
   },
   {
     id: 'C17',
-    title: 'a peer that never reads: its queue fills, and it is given up',
+    title: 'a peer that never reads: its credit is used up, records wait for it up to a bound, and it is given up',
     clause: 'design 17',
     arch: 'aarch64',
     steps: [
-      { do: 'flood', vms: ['guest0'], record: askRecord, calls: 120_000 },
-      { do: 'lost', vm: 'guest0', reason: /cannot be reached/ },
+      { do: 'flood', vms: ['guest0'], record: askRecord, calls: 20_000 },
+      { do: 'lost', vm: 'guest0', reason: /acknowledges nothing/ },
       attach('next', 'guest0'),
     ],
   },
@@ -516,18 +516,14 @@ export const WIRE_CASES: readonly WireCase[] = [
       attach('guest0'),
       send('guest0', call),
       { do: 'again', peer: 'guest0' },
-      ...cut('guest0', /frame 1 of session \d+ follows frame 1/),
+      ...cut('guest0', /frame 1 follows frame 1/),
     ],
   },
   {
     id: 'C18',
     title: 'a frame that is missing',
     clause: 'wire protocol, Sessions',
-    steps: [
-      attach('guest0'),
-      send('guest0', call, { skip: 1 }),
-      ...cut('guest0', /frame 2 of session \d+ follows frame 0/),
-    ],
+    steps: [attach('guest0'), send('guest0', call, { skip: 1 }), ...cut('guest0', /frame 2 follows frame 0/)],
   },
   {
     id: 'C18',
@@ -537,7 +533,7 @@ export const WIRE_CASES: readonly WireCase[] = [
       attach('guest0'),
       send('guest0', call, { skip: 1 }),
       send('guest0', call, { skip: -1 }),
-      ...cut('guest0', /frame 2 of session \d+ follows frame 0/),
+      ...cut('guest0', /frame 2 follows frame 0/),
     ],
   },
   {
@@ -550,7 +546,7 @@ export const WIRE_CASES: readonly WireCase[] = [
       ...cut('guest0', /follows frame 0/),
       attach('next', 'guest0'),
       send('next', call, { skip: -1 }),
-      { do: 'cut', peer: 'next', reason: /frame 0 .*follows frame 0/ },
+      { do: 'cut', peer: 'next', reason: /frame 0 follows frame 0/ },
     ],
   },
   {

@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { decodeHypervisorMessage, encodeVmMessage, PROTOCOL_VERSION } from '@remio/protocol';
 import { BUILTIN_PROGRAMS, loadTopology } from '@remio/topology';
 import { Connection } from '@remio/transport';
+import { Relay } from '@remio/transport/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dealer } from 'zeromq';
 import { root } from './run-remio.js';
@@ -26,6 +27,8 @@ describe.each(['aarch64', 'riscv64'] as const)('a hypervisor and a backend, %s',
   const file = join(root, 'deploy', 'topologies', `ping-${arch}.yaml`);
   const children: ChildProcess[] = [];
   let digest = '';
+  /** Between the backend and the hypervisor. */
+  let relay: Relay | undefined;
 
   const start = (entry: string, ...args: readonly string[]): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -44,11 +47,14 @@ describe.each(['aarch64', 'riscv64'] as const)('a hypervisor and a backend, %s',
     writeFileSync(image, new Uint8Array(1 << 20));
     digest = loadTopology(file, { images: { '*': image }, programs: BUILTIN_PROGRAMS }).topology?.digest ?? '';
     await start('apps/hypervisor/dist/service/main.js', '--endpoint', endpoint);
-    await start('apps/backend-vm/dist/main.js', '--vm', 'backend', '--connect', endpoint);
+    const cuttable = join(directory, 'relay.sock');
+    relay = await Relay.start(cuttable, join(directory, 'hypervisor.sock'));
+    await start('apps/backend-vm/dist/main.js', '--vm', 'backend', '--connect', `ipc://${cuttable}`);
   });
 
   afterAll(() => {
     for (const child of children) child.kill('SIGTERM');
+    relay?.close();
     rmSync(directory, { recursive: true, force: true });
   });
 
@@ -65,28 +71,37 @@ describe.each(['aarch64', 'riscv64'] as const)('a hypervisor and a backend, %s',
     return decodeHypervisorMessage(answer ?? Buffer.alloc(0));
   };
 
+  /** The Python frontend's readings, which it takes with its vCPU's loads. */
+  const readings = async (...more: readonly string[]): Promise<unknown> => {
+    const script = join(root, 'test', 'integration', 'python-frontend', 'frontend.py');
+    const what = ['--connect', endpoint, '--digest', digest, '--vm', 'guest0', '--arch', arch];
+    const args = [script, ...what, '--window', '0xa003e00', ...more];
+    const { stdout } = await promisify(execFile)(python ?? '', args);
+    return JSON.parse(stdout);
+  };
+  const registers = { MagicValue: 0x74726976, Version: 2, DeviceID: 2 };
+
   it.skipIf(python === undefined)(
     'serves a frontend in Python that was written from docs/wire-protocol.md',
     async () => {
-      const script = join(root, 'test', 'integration', 'python-frontend', 'frontend.py');
-      const args = [
-        script,
-        '--connect',
-        endpoint,
-        '--digest',
-        digest,
-        '--vm',
-        'guest0',
-        '--arch',
-        arch,
-        '--window',
-        '0xa003e00',
-      ];
       // Twice: the first has said goodbye, so the VM is free again.
-      for (let round = 0; round < 2; round += 1) {
-        const { stdout } = await promisify(execFile)(python ?? '', args);
-        expect(JSON.parse(stdout)).toEqual({ MagicValue: 0x74726976, Version: 2, DeviceID: 2 });
-      }
+      expect(await readings()).toEqual(registers);
+      expect(await readings()).toEqual(registers);
+    },
+  );
+
+  it.skipIf(python === undefined)(
+    'goes on with VMs whose processes lose their connection, as if nothing was',
+    async () => {
+      expect(await readings('--drop')).toEqual(registers);
+      relay?.drop();
+      expect(await readings()).toEqual(registers);
+      const observer = await attach([]);
+      if (!observer.ok) throw new Error(observer.error.reason);
+      expect(await observer.value.query('status', null)).toMatchObject({
+        value: { vms: [{ name: 'backend', attached: true, incarnation: 1, losses: 0 }, { name: 'guest0' }] },
+      });
+      observer.value.detach('done');
     },
   );
 

@@ -27,17 +27,32 @@ export const MESSAGE = {
   REPORT: 7,
   QUERY: 8,
   REPLY: 9,
+  RESUME: 10,
+  RESUMED: 11,
 } as const;
 
-/** Why a HELLO was refused. */
-export const REFUSALS = ['version', 'topology', 'unknown-vm', 'vm-taken', 'protocol'] as const;
+/** Why a HELLO or RESUME was refused, or a peer cut off. */
+export const REFUSALS = ['version', 'topology', 'unknown-vm', 'vm-taken', 'session', 'protocol'] as const;
 export type Refusal = (typeof REFUSALS)[number];
 
 /** Messages that both ends send, or that are not on the hot path. */
 export type ControlMessage =
   /** The first message of a peer. `vms` are the names it claims; an observer claims none. */
   | { readonly kind: 'hello'; readonly version: number; readonly digest: string; readonly vms: readonly string[] }
-  | { readonly kind: 'welcome'; readonly session: number; readonly heartbeatMs: number }
+  | {
+      readonly kind: 'welcome';
+      readonly session: number;
+      /** Only the peer and the hypervisor know it: whoever resumes the session shows it. */
+      readonly token: string;
+      readonly heartbeatMs: number;
+      /** How long the session outlives its connection. */
+      readonly resumeMs: number;
+      /** What each side may have sent that the other has not acknowledged. */
+      readonly credit: Credit;
+    }
+  /** The first message of a peer on a new connection, after it lost one: it has every frame up to `received`. */
+  | { readonly kind: 'resume'; readonly session: number; readonly token: string; readonly received: number }
+  | { readonly kind: 'resumed'; readonly session: number; readonly received: number }
   | { readonly kind: 'refused'; readonly code: Refusal; readonly reason: string }
   | { readonly kind: 'heartbeat'; readonly session: number; readonly ack: number }
   | { readonly kind: 'goodbye'; readonly session: number; readonly reason: string }
@@ -60,11 +75,22 @@ export interface RecordFrame<Record> {
   readonly records: readonly Record[];
 }
 
+/** What a side may have sent that the other has not acknowledged. */
+export interface Credit {
+  readonly frames: number;
+  /** Bytes: no further frame is sent once this many are on their way. */
+  readonly bytes: number;
+}
+
 export type VmMessage = ControlMessage | RecordFrame<VmRecord>;
 export type HypervisorMessage = ControlMessage | RecordFrame<HypervisorRecord>;
 
 /** Bytes that a control message may have: more is not decoded. */
 export const CONTROL_BYTES_MAX = 16 * 1024 * 1024;
+
+/** The largest credit that WELCOME may give. */
+const CREDIT_FRAMES_MAX = 1 << 16;
+const CREDIT_BYTES_MAX = 1 << 26;
 
 /** Records that fit a frame, whatever they are. */
 export const RECORDS_PER_FRAME_MAX = Math.floor(FRAME_BYTES_MAX / RECORD_BYTES_MAX) - 1;
@@ -88,7 +114,19 @@ function encodeControl(message: ControlMessage): Buffer {
     case 'hello':
       return packr.pack([MESSAGE.HELLO, message.version, message.digest, message.vms]);
     case 'welcome':
-      return packr.pack([MESSAGE.WELCOME, message.session, message.heartbeatMs]);
+      return packr.pack([
+        MESSAGE.WELCOME,
+        message.session,
+        message.token,
+        message.heartbeatMs,
+        message.resumeMs,
+        message.credit.frames,
+        message.credit.bytes,
+      ]);
+    case 'resume':
+      return packr.pack([MESSAGE.RESUME, message.session, message.token, message.received]);
+    case 'resumed':
+      return packr.pack([MESSAGE.RESUMED, message.session, message.received]);
     case 'refused':
       return packr.pack([MESSAGE.REFUSED, message.code, message.reason]);
     case 'heartbeat':
@@ -193,8 +231,21 @@ function control(fields: readonly unknown[]): ControlMessage {
       };
     }
     case MESSAGE.WELCOME:
+      arity(fields, 7);
+      return {
+        kind: 'welcome',
+        session: count(fields, 1),
+        token: text(fields, 2),
+        heartbeatMs: count(fields, 3),
+        resumeMs: count(fields, 4),
+        credit: { frames: credit(fields, 5, CREDIT_FRAMES_MAX), bytes: credit(fields, 6, CREDIT_BYTES_MAX) },
+      };
+    case MESSAGE.RESUME:
+      arity(fields, 4);
+      return { kind: 'resume', session: count(fields, 1), token: text(fields, 2), received: count(fields, 3) };
+    case MESSAGE.RESUMED:
       arity(fields, 3);
-      return { kind: 'welcome', session: count(fields, 1), heartbeatMs: count(fields, 2) };
+      return { kind: 'resumed', session: count(fields, 1), received: count(fields, 2) };
     case MESSAGE.REFUSED: {
       arity(fields, 3);
       const code = REFUSALS.find((refusal) => refusal === fields[1]);
@@ -231,6 +282,13 @@ function count(fields: readonly unknown[], at: number): number {
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
   if (typeof value === 'bigint' && value >= 0n && value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value);
   throw new MalformedFrame(`element ${at} is no integer from 0 to 2^53-1`);
+}
+
+/** What a side may have on its way: enough for anything to move, and not so much that memory runs out. */
+function credit(fields: readonly unknown[], at: number, most: number): number {
+  const value = count(fields, at);
+  if (value < 1 || value > most) throw new MalformedFrame(`a credit of ${value}; there are 1 to ${most}`);
+  return value;
 }
 
 function text(fields: readonly unknown[], at: number): string {

@@ -1,3 +1,4 @@
 export * from './frame.js';
 export { TRANSIENT_BYTES_MAX } from './frame-bytes.js';
+export * from './link.js';
 export * from './records.js';

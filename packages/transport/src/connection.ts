@@ -1,16 +1,19 @@
 import { err, ok, type Result } from '@remio/base';
 import {
   type ControlMessage,
+  CREDIT,
   decodeHypervisorMessage,
   encodeVmMessage,
   type HypervisorRecord,
+  Link,
   PROTOCOL_VERSION,
+  type RecordFrame,
   type Refusal,
   transientVmFrame,
   type VmRecord,
 } from '@remio/protocol';
 import { Dealer } from 'zeromq';
-import { FrameSocket } from './frame-socket.js';
+import { FrameSocket, KEEP_ALIVE } from './frame-socket.js';
 import { hostTime } from './host-time.js';
 
 /** What a peer of the hypervisor is told. */
@@ -39,33 +42,44 @@ const { nextTick } = process;
 /** Milliseconds that the hypervisor has to answer a HELLO or a query. */
 const ANSWER_MS = 5_000;
 
+/** Frames that ZeroMQ may hold: more than credit lets through, with room for what is not under it. */
+const SEND_QUEUE = 10 * CREDIT.frames;
+
+/** Where a connection is in its life. */
+type State = 'greeting' | 'open' | 'resuming' | 'closed';
+
+type Message<K extends ControlMessage['kind']> = Extract<ControlMessage, { kind: K }>;
+
 /** A peer's end of the wire: a DEALER socket with a routing id that ZeroMQ chooses at random. */
 export class Connection {
-  /** Frames of records received and sent. */
+  /** Frames of records received and sent, each once. */
   readonly frames = { received: 0, sent: 0 };
+  readonly #endpoint: string;
+  readonly #vms: readonly string[];
   readonly #handler: ConnectionHandler;
-  readonly #socket: FrameSocket<Dealer, Buffer>;
   readonly #queries = new Map<number, (value: Result<unknown, string>) => void>();
-  #outgoing: VmRecord[] = [];
+  #socket: FrameSocket<Dealer, Buffer>;
+  #link = new Link<VmRecord>(CREDIT);
+  #state: State = 'greeting';
   #welcome: ((answer: Result<void, AttachError>) => void) | undefined;
   #session = 0;
-  #received = 0;
-  #sent = 0;
+  #token = '';
+  #resumeMs = 0;
+  /** What is to be told when the session has a connection again. */
+  #held: ControlMessage[] = [];
   #nextQuery = 1;
-  #timer: NodeJS.Timeout | undefined;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #giveUp: NodeJS.Timeout | undefined;
   #ticking = false;
   /** A frame was taken, and the next is not yet waited for. */
   #taken = false;
-  #closed = false;
 
-  private constructor(handler: ConnectionHandler, dealer: Dealer) {
+  /** @throws Error if the endpoint is none */
+  private constructor(endpoint: string, vms: readonly string[], handler: ConnectionHandler) {
+    this.#endpoint = endpoint;
+    this.#vms = vms;
     this.#handler = handler;
-    this.#socket = new FrameSocket(dealer, ([bytes]) => {
-      if (bytes !== undefined && !this.#closed) this.#take(bytes);
-      this.#taken = true;
-      this.flushSoon();
-    });
-    dealer.events.on('disconnect', () => this.#lost('the hypervisor is gone'));
+    this.#socket = this.#connect();
   }
 
   /**
@@ -78,17 +92,14 @@ export class Connection {
     vms: readonly string[],
     handler: ConnectionHandler,
   ): Promise<Result<Connection, AttachError>> {
-    const dealer = new Dealer({ immediate: true, linger: 200, sendHighWaterMark: 100_000 });
+    let connection: Connection;
     try {
-      dealer.connect(endpoint);
+      connection = new Connection(endpoint, vms, handler);
     } catch (error) {
-      dealer.close();
       const reason = error instanceof Error ? error.message : String(error);
       return err({ code: 'unreachable', reason: `${endpoint} is no endpoint: ${reason}` });
     }
-    const connection = new Connection(handler, dealer);
-    connection.#socket.receive();
-    const answer = await connection.#hello(endpoint, { kind: 'hello', version: PROTOCOL_VERSION, digest, vms });
+    const answer = await connection.#hello({ kind: 'hello', version: PROTOCOL_VERSION, digest, vms });
     if (answer.ok) return ok(connection);
     connection.close();
     return answer;
@@ -96,7 +107,7 @@ export class Connection {
 
   /** Queues a record; {@link flush} sends. */
   send(record: VmRecord): void {
-    this.#outgoing.push(record);
+    this.#link.push(record);
   }
 
   /**
@@ -117,23 +128,16 @@ export class Connection {
     this.#socket.receive();
   };
 
-  /** Sends what is queued as one frame. */
+  /** Sends what is queued, as far as credit goes: one frame, if the records fit. */
   flush(): void {
-    if (this.#outgoing.length === 0 || this.#closed) return;
-    this.#sent += 1;
-    this.frames.sent += 1;
-    const sentAt = hostTime();
-    const frame = transientVmFrame({
-      kind: 'records',
-      session: this.#session,
-      seq: this.#sent,
-      ack: this.#received,
-      sentAt,
-      records: this.#outgoing,
-    });
-    this.#outgoing = [];
-    this.#socket.send(frame, this.#onRefused);
-    this.#handler.onSent?.(sentAt);
+    if (this.#state !== 'open') return;
+    const link = this.#link;
+    for (let records = link.take(); records !== undefined; records = link.take()) {
+      this.frames.sent += 1;
+      const sentAt = hostTime();
+      link.weigh(this.#sendRecords(link.sent, records, sentAt));
+      this.#handler.onSent?.(sentAt);
+    }
   }
 
   report(vm: string, event: unknown): void {
@@ -160,63 +164,86 @@ export class Connection {
 
   /** Says goodbye: the VMs are free for others. */
   detach(reason: string): void {
-    if (this.#closed) return;
+    if (this.#state === 'closed') return;
     this.flush();
     this.#tell({ kind: 'goodbye', session: this.#session, reason });
     this.close();
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    clearInterval(this.#timer);
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    clearInterval(this.#heartbeat);
+    clearTimeout(this.#giveUp);
     for (const answer of this.#queries.values()) answer(err('the connection was closed'));
     this.#socket.close();
   }
 
-  #hello(endpoint: string, hello: ControlMessage): Promise<Result<void, AttachError>> {
+  #connect(): FrameSocket<Dealer, Buffer> {
+    const dealer = new Dealer({ immediate: true, linger: 200, sendHighWaterMark: SEND_QUEUE, ...KEEP_ALIVE });
+    try {
+      dealer.connect(this.#endpoint);
+    } catch (error) {
+      dealer.close();
+      throw error;
+    }
+    const socket = new FrameSocket<Dealer, Buffer>(dealer, ([bytes]) => {
+      if (bytes !== undefined) this.#take(bytes);
+      this.#taken = true;
+      this.flushSoon();
+    });
+    dealer.events.on('disconnect', () => {
+      if (socket === this.#socket) this.#disconnected();
+    });
+    socket.receive();
+    return socket;
+  }
+
+  #hello(hello: Message<'hello'>): Promise<Result<void, AttachError>> {
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
-        this.#welcome?.(err({ code: 'unreachable', reason: `nobody answers at ${endpoint} within ${ANSWER_MS} ms` }));
+        const reason = `nobody answers at ${this.#endpoint} within ${ANSWER_MS} ms`;
+        this.#welcome?.(err({ code: 'unreachable', reason }));
       }, ANSWER_MS);
       this.#welcome = (answer) => {
         clearTimeout(timer);
         this.#welcome = undefined;
         resolve(answer);
       };
-      this.#tell(hello);
+      this.#put(hello);
     });
   }
 
   #take(bytes: Buffer): void {
     const decoded = decodeHypervisorMessage(bytes);
-    if (!decoded.ok) {
-      this.#lost(`the hypervisor sent what is no frame: ${decoded.error}`);
+    if (!decoded.ok) this.#lost(`the hypervisor sent what is no frame: ${decoded.error}`);
+    else if (decoded.value.kind === 'records') this.#records(decoded.value, bytes.length);
+    else this.#control(decoded.value);
+  }
+
+  #records(frame: RecordFrame<HypervisorRecord>, bytes: number): void {
+    const link = this.#link;
+    const wrong =
+      frame.session === this.#session
+        ? link.receive(frame.seq, frame.ack, bytes)
+        : `frame ${frame.seq} of session ${frame.session}, which is another`;
+    if (wrong !== undefined) {
+      this.#lost(wrong);
       return;
     }
-    const message = decoded.value;
+    this.frames.received += 1;
+    const arrivedAt = hostTime();
+    this.#handler.onRecords(frame.records, arrivedAt, frame.sentAt === 0 ? 0 : arrivedAt - frame.sentAt);
+    if (link.owesAck) this.#acknowledge();
+  }
+
+  #control(message: ControlMessage): void {
     switch (message.kind) {
-      case 'records': {
-        if (message.session !== this.#session || message.seq !== this.#received + 1) {
-          this.#lost(`frame ${message.seq} of session ${message.session} follows frame ${this.#received}`);
-          return;
-        }
-        this.#received = message.seq;
-        this.frames.received += 1;
-        const arrivedAt = hostTime();
-        this.#handler.onRecords(message.records, arrivedAt, message.sentAt === 0 ? 0 : arrivedAt - message.sentAt);
-        return;
-      }
       case 'welcome':
-        this.#session = message.session;
-        // Connected: from now on a frame is taken at once, or the hypervisor cannot be reached.
-        this.#socket.socket.sendTimeout = 0;
-        this.#timer = setInterval(
-          () => this.#tell({ kind: 'heartbeat', session: this.#session, ack: this.#received }),
-          message.heartbeatMs,
-        );
-        this.#timer.unref();
-        this.#welcome?.(ok(undefined));
+        this.#opened(message);
+        return;
+      case 'resumed':
+        this.#resumed(message);
         return;
       case 'refused':
         if (this.#welcome !== undefined) this.#welcome(err({ code: message.code, reason: message.reason }));
@@ -225,6 +252,11 @@ export class Connection {
       case 'goodbye':
         this.#lost(message.reason);
         return;
+      case 'heartbeat': {
+        const wrong = this.#link.acknowledged(message.ack);
+        if (wrong !== undefined) this.#lost(wrong);
+        return;
+      }
       case 'report':
         this.#handler.onReport?.(message.vm, message.event);
         return;
@@ -236,14 +268,83 @@ export class Connection {
     }
   }
 
-  #tell(message: ControlMessage): void {
-    if (!this.#closed) this.#socket.send(encodeVmMessage(message), this.#onRefused);
+  #opened({ session, token, heartbeatMs, resumeMs, credit }: Message<'welcome'>): void {
+    if (this.#state !== 'greeting') return;
+    this.#state = 'open';
+    this.#session = session;
+    this.#token = token;
+    this.#resumeMs = resumeMs;
+    this.#link = new Link(credit);
+    // Connected: from now on a frame is taken at once, or the connection is lost.
+    this.#socket.socket.sendTimeout = 0;
+    this.#heartbeat = setInterval(() => {
+      if (this.#state === 'open') this.#acknowledge();
+    }, heartbeatMs);
+    this.#heartbeat.unref();
+    this.#welcome?.(ok(undefined));
   }
 
-  readonly #onRefused = (): void => this.#lost('the hypervisor cannot be reached');
+  /** The connection is lost; the session goes on if the hypervisor can be reached again in time. */
+  #disconnected(): void {
+    if (this.#state === 'closed') return;
+    if (this.#state === 'greeting' || this.#vms.length === 0) {
+      this.#lost('the hypervisor is gone');
+      return;
+    }
+    if (this.#state === 'open') {
+      this.#state = 'resuming';
+      this.#giveUp = setTimeout(() => this.#lost('the hypervisor is gone'), this.#resumeMs);
+    }
+    this.#socket.abandon();
+    this.#taken = false;
+    this.#socket = this.#connect();
+    this.#put({ kind: 'resume', session: this.#session, token: this.#token, received: this.#link.tell() });
+  }
+
+  /** Both sides send again what the other has not got. */
+  #resumed({ session, received }: Message<'resumed'>): void {
+    if (this.#state !== 'resuming' || session !== this.#session) return;
+    const wrong = this.#link.resumed(received);
+    if (wrong !== undefined) {
+      this.#lost(wrong);
+      return;
+    }
+    clearTimeout(this.#giveUp);
+    this.#state = 'open';
+    this.#socket.socket.sendTimeout = 0;
+    for (const { seq, records } of this.#link.unacknowledged()) this.#sendRecords(seq, records, 0);
+    for (const message of this.#held.splice(0)) this.#put(message);
+    this.flush();
+  }
+
+  /** @returns the frame's length */
+  #sendRecords(seq: number, records: readonly VmRecord[], sentAt: number): number {
+    const link = this.#link;
+    const bytes = transientVmFrame({ kind: 'records', session: this.#session, seq, ack: link.tell(), sentAt, records });
+    this.#socket.send(bytes, this.#onRefused);
+    return bytes.length;
+  }
+
+  #acknowledge(): void {
+    this.#tell({ kind: 'heartbeat', session: this.#session, ack: this.#link.tell() });
+  }
+
+  #tell(message: ControlMessage): void {
+    if (this.#state === 'resuming') this.#held.push(message);
+    else if (this.#state === 'open') this.#put(message);
+  }
+
+  #put(message: ControlMessage): void {
+    this.#socket.send(encodeVmMessage(message), this.#onRefused);
+  }
+
+  /** A connected socket refuses nothing but for want of its connection, or because nobody reads what it sent. */
+  readonly #onRefused = (): void => {
+    if (this.#state === 'open') this.#disconnected();
+  };
 
   #lost(reason: string): void {
-    if (this.#closed) return;
+    if (this.#state === 'closed') return;
     if (this.#welcome !== undefined) {
       this.#welcome(err({ code: 'unreachable', reason }));
       return;

@@ -1,35 +1,21 @@
-import { assert } from '@remio/base';
+import { randomBytes } from 'node:crypto';
 import {
   type ControlMessage,
+  CREDIT,
   decodeVmMessage,
   encodeHypervisorMessage,
   type HypervisorRecord,
+  Link,
   PROTOCOL_VERSION,
+  type RecordFrame,
   type Refusal,
   transientHypervisorFrame,
   type VmRecord,
 } from '@remio/protocol';
 import { Router } from 'zeromq';
-import { FrameSocket } from './frame-socket.js';
+import { FrameSocket, KEEP_ALIVE } from './frame-socket.js';
 import { hostTime } from './host-time.js';
-
-/** A peer of the hypervisor: a process that runs VMs, or an observer. */
-export interface Peer {
-  readonly session: number;
-  readonly vms: readonly string[];
-}
-
-interface PeerState extends Peer {
-  readonly route: Buffer;
-  /** The frame on its way out, after its address: ZeroMQ has copied it when `send` returns. */
-  readonly parts: [Buffer, Buffer];
-  readonly onRefused: () => void;
-  /** Last frame received, and last sent. */
-  received: number;
-  sent: number;
-  outgoing: HypervisorRecord[];
-  lastHeard: number;
-}
+import { type Peer, type PeerState, PeerTable } from './peer-table.js';
 
 /** What the hypervisor decides and does about its peers. */
 export interface ListenerHandler {
@@ -50,31 +36,34 @@ export interface ListenerHandler {
   onRefused(reason: string): void;
 }
 
-/** Milliseconds between heartbeats, and after which a silent peer is given up. */
+/** Milliseconds between heartbeats. */
 const HEARTBEAT_MS = 500;
+/** Milliseconds after which a peer is given up that says nothing, or acknowledges nothing although more waits for it. */
 const SILENCE_MS = 5_000;
+/** Milliseconds that a session outlives its connection. */
+const RESUME_MS = 1_000;
+/** Records that may wait for a peer that is away, or that does not acknowledge. */
+const QUEUE_MAX = 16_384;
+/** Frames that ZeroMQ may hold for a peer: more than credit lets through, with room for what is not under it. */
+const SEND_QUEUE = 10 * CREDIT.frames;
 
-/** Bytes of a routing id that ZeroMQ chose: a zero, and 32 bits. */
-const CHOSEN_BYTES = 5;
-
-/** A routing id as the key of a map: the number that ZeroMQ chose, or the bytes that the peer did. */
-const keyOf = (route: Buffer): number | string =>
-  route.length === CHOSEN_BYTES && route[0] === 0 ? route.readUInt32LE(1) : route.toString('latin1');
+const NS_PER_MS = 1e6;
 
 /** A stranger that left before it got its answer misses nothing. */
 const ignore = (): void => {};
 
 /** The hypervisor's end of the wire: a ROUTER socket. */
 export class Listener {
-  /** Frames of records received and sent: a test counts them. */
+  /** Frames of records received and sent, each once: a test counts them. */
   readonly frames = { received: 0, sent: 0 };
   readonly #handler: ListenerHandler;
   readonly #digest: string;
   readonly #socket: FrameSocket<Router, [Buffer, Buffer]>;
-  readonly #peers = new Map<number | string, PeerState>();
-  readonly #sessions = new Map<number, PeerState>();
+  readonly #peers = new PeerTable();
+  /** Peers for which something waits that may go. */
   readonly #dirty: PeerState[] = [];
   readonly #timer: NodeJS.Timeout;
+  #watchedAt = hostTime();
   #nextSession = 1;
   #closed = false;
 
@@ -82,11 +71,11 @@ export class Listener {
     this.#handler = handler;
     this.#digest = digest;
     this.#socket = new FrameSocket(router, ([route, bytes]) => {
-      if (route !== undefined && bytes !== undefined && !this.#closed) this.#take(route, bytes);
+      if (route !== undefined && bytes !== undefined) this.#take(route, bytes);
       this.flush();
       this.#socket.receive();
     });
-    // A process that was killed shows as a disconnect: every peer is tried, and whoever cannot be reached is lost.
+    // A process that was killed shows as a disconnect: every peer is tried, and whoever cannot be reached is away.
     router.events.on('disconnect', () => this.#beat());
     this.#timer = setInterval(() => this.#watch(), HEARTBEAT_MS);
     this.#timer.unref();
@@ -97,7 +86,13 @@ export class Listener {
    * @throws Error that says why it cannot be bound
    */
   static async bind(endpoint: string, digest: string, handler: ListenerHandler): Promise<Listener> {
-    const router = new Router({ mandatory: true, sendTimeout: 0, linger: 200, sendHighWaterMark: 100_000 });
+    const router = new Router({
+      mandatory: true,
+      sendTimeout: 0,
+      linger: 200,
+      sendHighWaterMark: SEND_QUEUE,
+      ...KEEP_ALIVE,
+    });
     try {
       await router.bind(endpoint);
     } catch (error) {
@@ -112,43 +107,34 @@ export class Listener {
 
   /** Queues a record for a peer; {@link flush} sends. */
   send(session: number, record: HypervisorRecord): void {
-    const peer = this.#sessions.get(session);
+    const peer = this.#peers.get(session);
     if (peer === undefined) return;
-    if (peer.outgoing.length === 0) this.#dirty.push(peer);
-    peer.outgoing.push(record);
+    const { queued } = peer.link;
+    if (queued === 0 || queued === QUEUE_MAX) this.#dirty.push(peer);
+    peer.link.push(record);
   }
 
-  /** Sends what is queued: one frame per peer. */
+  /** Sends what is queued, as far as credit goes: one frame per peer, if its records fit. */
   flush(): void {
     for (let peer = this.#dirty.pop(); peer !== undefined; peer = this.#dirty.pop()) {
-      if (peer.outgoing.length === 0) continue;
-      peer.sent += 1;
-      this.frames.sent += 1;
-      peer.parts[1] = transientHypervisorFrame({
-        kind: 'records',
-        session: peer.session,
-        seq: peer.sent,
-        ack: peer.received,
-        sentAt: hostTime(),
-        records: peer.outgoing,
-      });
-      peer.outgoing = [];
-      this.#socket.send(peer.parts, peer.onRefused);
+      if (peer.link.queued > QUEUE_MAX)
+        this.cut(peer.session, `it acknowledges nothing, and ${QUEUE_MAX} records wait`);
+      else if (peer.away === undefined) this.#fill(peer);
     }
   }
 
   /** Cuts a peer off; its VMs are lost. */
   cut(session: number, reason: string): void {
-    const peer = this.#sessions.get(session);
+    const peer = this.#peers.get(session);
     if (peer === undefined) return;
-    this.#tell(peer.route, { kind: 'refused', code: 'protocol', reason });
+    this.#tell(peer, { kind: 'refused', code: 'protocol', reason });
     this.#drop(peer, reason);
   }
 
   /** Passes a report on to everybody who claims no VM. */
   broadcast(vm: string, event: unknown): void {
-    for (const peer of this.#peers.values()) {
-      if (peer.vms.length === 0) this.#tell(peer.route, { kind: 'report', vm, event });
+    for (const peer of this.#peers.all()) {
+      if (peer.vms.length === 0) this.#tell(peer, { kind: 'report', vm, event });
     }
   }
 
@@ -157,90 +143,104 @@ export class Listener {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#timer);
-    for (const peer of this.#peers.values()) {
-      this.#tell(peer.route, { kind: 'goodbye', session: peer.session, reason: 'the hypervisor stops' });
+    for (const peer of this.#peers.all()) {
+      clearTimeout(peer.away);
+      this.#tell(peer, { kind: 'goodbye', session: peer.session, reason: 'the hypervisor stops' });
     }
     this.#socket.close();
   }
 
+  #fill(peer: PeerState): void {
+    const { link } = peer;
+    for (let records = link.take(); records !== undefined; records = link.take()) {
+      this.frames.sent += 1;
+      link.weigh(this.#sendRecords(peer, link.sent, records, hostTime()));
+    }
+  }
+
+  /** @returns the frame's length */
+  #sendRecords(peer: PeerState, seq: number, records: readonly HypervisorRecord[], sentAt: number): number {
+    const { session, link, parts } = peer;
+    const bytes = transientHypervisorFrame({ kind: 'records', session, seq, ack: link.tell(), sentAt, records });
+    parts[1] = bytes;
+    this.#socket.send(parts, peer.onRefused);
+    return bytes.length;
+  }
+
   #take(route: Buffer, bytes: Buffer): void {
-    const peer = this.#peers.get(keyOf(route));
+    const peer = this.#peers.at(route);
     const decoded = decodeVmMessage(bytes);
     if (!decoded.ok) {
-      this.#handler.onRefused(
-        `a frame of ${peer === undefined ? 'a stranger' : peer.vms.join(', ')}: ${decoded.error}`,
-      );
-      if (peer === undefined) this.#tell(route, { kind: 'refused', code: 'protocol', reason: decoded.error });
+      const who = peer === undefined ? 'a stranger' : peer.vms.join(', ');
+      this.#handler.onRefused(`a frame of ${who}: ${decoded.error}`);
+      if (peer === undefined) this.#refuse(route, 'protocol', decoded.error);
       else this.cut(peer.session, decoded.error);
       return;
     }
     const message = decoded.value;
     if (peer === undefined) {
       if (message.kind === 'hello') this.#hello(route, message);
-      // Late frames of a peer that was cut off are not worth an answer each.
-      else if (message.kind === 'query')
-        this.#tell(route, { kind: 'refused', code: 'protocol', reason: 'say HELLO first' });
+      else if (message.kind === 'resume') this.#resume(route, message);
+      // Late frames of a peer that was cut off or came back elsewhere are not worth an answer each.
+      else if (message.kind === 'query') this.#refuse(route, 'protocol', 'say HELLO first');
       return;
     }
-    const arrivedAt = hostTime();
-    peer.lastHeard = arrivedAt;
-    switch (message.kind) {
-      case 'records': {
-        if (message.session !== peer.session || message.seq !== peer.received + 1) {
-          this.cut(peer.session, `frame ${message.seq} of session ${message.session} follows frame ${peer.received}`);
-          return;
-        }
-        peer.received = message.seq;
-        this.frames.received += 1;
+    peer.lastHeard = hostTime();
+    if (message.kind === 'records') this.#records(peer, message, bytes.length);
+    else this.#control(peer, message);
+  }
 
-        this.#handler.onRecords(
-          peer,
-          message.records,
-          arrivedAt,
-          message.sentAt === 0 ? 0 : arrivedAt - message.sentAt,
-        );
+  #records(peer: PeerState, frame: RecordFrame<VmRecord>, bytes: number): void {
+    const { link } = peer;
+    const wrong =
+      frame.session === peer.session
+        ? link.receive(frame.seq, frame.ack, bytes)
+        : `frame ${frame.seq} of session ${frame.session}, which is another`;
+    if (wrong !== undefined) {
+      this.cut(peer.session, wrong);
+      return;
+    }
+    this.frames.received += 1;
+    const arrivedAt = peer.lastHeard;
+    this.#handler.onRecords(peer, frame.records, arrivedAt, frame.sentAt === 0 ? 0 : arrivedAt - frame.sentAt);
+    // What waited for this acknowledgement may go. The peer is told apart that it may go on, lest both wait.
+    if (link.queued > 0) this.#dirty.push(peer);
+    if (link.owesAck) this.#acknowledge(peer);
+  }
+
+  #control(peer: PeerState, message: ControlMessage): void {
+    switch (message.kind) {
+      case 'report':
+        if (peer.vms.includes(message.vm)) this.#handler.onReport(peer, message.vm, message.event);
+        else this.cut(peer.session, `a report of ${message.vm}, which it has not claimed`);
+        return;
+      case 'query': {
+        const value = this.#handler.onQuery(message.what, message.argument);
+        this.#tell(peer, { kind: 'reply', id: message.id, value });
         return;
       }
-      case 'report':
-        if (!peer.vms.includes(message.vm)) {
-          this.cut(peer.session, `a report of ${message.vm}, which it has not claimed`);
-          return;
-        }
-        this.#handler.onReport(peer, message.vm, message.event);
-        return;
-      case 'query':
-        this.#tell(route, {
-          kind: 'reply',
-          id: message.id,
-          value: this.#handler.onQuery(message.what, message.argument),
-        });
-        return;
       case 'goodbye':
         this.#drop(peer, message.reason);
         return;
-      case 'heartbeat':
+      case 'heartbeat': {
+        const wrong =
+          message.session === peer.session
+            ? peer.link.acknowledged(message.ack)
+            : `a heartbeat of session ${message.session}, which is another`;
+        if (wrong !== undefined) this.cut(peer.session, wrong);
+        else if (peer.link.queued > 0) this.#dirty.push(peer);
         return;
+      }
       default:
         this.cut(peer.session, `a ${message.kind} from a peer`);
     }
   }
 
   #hello(route: Buffer, hello: Extract<ControlMessage, { kind: 'hello' }>): void {
-    const refuse = (code: Refusal, reason: string): void => {
-      this.#tell(route, { kind: 'refused', code, reason });
-      this.#handler.onRefused(`${hello.vms.join(', ') || 'an observer'}: ${reason}`);
-    };
-    if (hello.version !== PROTOCOL_VERSION) {
-      refuse('version', `protocol version ${hello.version}; the hypervisor speaks ${PROTOCOL_VERSION}`);
-      return;
-    }
-    if (hello.vms.length > 0 && hello.digest !== this.#digest) {
-      refuse('topology', `topology ${hello.digest.slice(0, 12)}; the hypervisor runs ${this.#digest.slice(0, 12)}`);
-      return;
-    }
-    const refusal = this.#handler.admit(hello.vms, hello.digest);
+    const refusal = this.#refusal(hello);
     if (refusal !== undefined) {
-      refuse(refusal.code, refusal.reason);
+      this.#refuse(route, refusal.code, refusal.reason);
+      this.#handler.onRefused(`${hello.vms.join(', ') || 'an observer'}: ${refusal.reason}`);
       return;
     }
     const session = this.#nextSession;
@@ -248,44 +248,109 @@ export class Listener {
     const peer: PeerState = {
       session,
       vms: hello.vms,
-      route,
+      link: new Link(CREDIT),
+      token: randomBytes(16).toString('hex'),
       parts: [route, Buffer.alloc(0)],
-      onRefused: () => this.#drop(peer, 'it cannot be reached'),
-      received: 0,
-      sent: 0,
-      outgoing: [],
+      onRefused: () => this.#away(peer),
       lastHeard: hostTime(),
+      stalledSince: undefined,
+      away: undefined,
     };
-    this.#peers.set(keyOf(route), peer);
-    this.#sessions.set(session, peer);
-    this.#tell(route, { kind: 'welcome', session, heartbeatMs: HEARTBEAT_MS });
+    this.#peers.add(peer);
+    const { token } = peer;
+    const times = { heartbeatMs: HEARTBEAT_MS, resumeMs: RESUME_MS };
+    this.#tell(peer, { kind: 'welcome', session, token, ...times, credit: CREDIT });
     this.#handler.onAttached(peer);
   }
 
-  #tell(route: Buffer, message: ControlMessage): void {
-    this.#socket.send([route, encodeHypervisorMessage(message)], this.#peers.get(keyOf(route))?.onRefused ?? ignore);
+  #refusal(
+    hello: Extract<ControlMessage, { kind: 'hello' }>,
+  ): { readonly code: Refusal; readonly reason: string } | undefined {
+    if (hello.version !== PROTOCOL_VERSION) {
+      const reason = `protocol version ${hello.version}; the hypervisor speaks ${PROTOCOL_VERSION}`;
+      return { code: 'version', reason };
+    }
+    if (hello.vms.length > 0 && hello.digest !== this.#digest) {
+      const reason = `topology ${hello.digest.slice(0, 12)}; the hypervisor runs ${this.#digest.slice(0, 12)}`;
+      return { code: 'topology', reason };
+    }
+    // Whoever starts a process anew has seen to the old one's end: a process that is away does not keep its VMs from it.
+    for (const peer of this.#peers.all()) {
+      if (peer.away !== undefined && peer.vms.some((vm) => hello.vms.includes(vm))) {
+        this.#drop(peer, 'it was away, and another process claims its VM');
+      }
+    }
+    return this.#handler.admit(hello.vms, hello.digest);
+  }
+
+  /** A peer lost its connection and has a new one: both sides send again what the other has not got. */
+  #resume(route: Buffer, { session, token, received }: Extract<ControlMessage, { kind: 'resume' }>): void {
+    const peer = this.#peers.get(session);
+    if (peer === undefined || peer.token !== token) {
+      this.#refuse(route, 'session', `session ${session} is over, or another's`);
+      return;
+    }
+    const wrong = peer.link.resumed(received);
+    if (wrong !== undefined) {
+      this.#refuse(route, 'protocol', wrong);
+      this.#drop(peer, wrong);
+      return;
+    }
+    clearTimeout(peer.away);
+    peer.away = undefined;
+    peer.lastHeard = hostTime();
+    this.#peers.move(peer, route);
+    this.#tell(peer, { kind: 'resumed', session, received: peer.link.tell() });
+    for (const { seq, records } of peer.link.unacknowledged()) this.#sendRecords(peer, seq, records, 0);
+    this.#fill(peer);
+  }
+
+  /** A peer cannot be reached: it has some time to come back. An observer has nothing to come back for. */
+  #away(peer: PeerState): void {
+    if (peer.away !== undefined || this.#closed || this.#peers.get(peer.session) !== peer) return;
+    const gone = (): void => this.#drop(peer, 'it cannot be reached');
+    if (peer.vms.length === 0) gone();
+    else peer.away = setTimeout(gone, RESUME_MS).unref();
+  }
+
+  #acknowledge(peer: PeerState): void {
+    this.#tell(peer, { kind: 'heartbeat', session: peer.session, ack: peer.link.tell() });
+  }
+
+  #tell(peer: PeerState, message: ControlMessage): void {
+    if (peer.away === undefined) this.#socket.send([peer.parts[0], encodeHypervisorMessage(message)], peer.onRefused);
+  }
+
+  #refuse(route: Buffer, code: Refusal, reason: string): void {
+    this.#socket.send([route, encodeHypervisorMessage({ kind: 'refused', code, reason })], ignore);
   }
 
   #drop(peer: PeerState, reason: string): void {
-    if (!this.#peers.delete(keyOf(peer.route))) return;
-    this.#sessions.delete(peer.session);
-    peer.outgoing = [];
+    if (!this.#peers.delete(peer)) return;
+    clearTimeout(peer.away);
     this.#handler.onLost(peer, reason);
     this.flush();
   }
 
   #beat(): void {
-    for (const peer of this.#peers.values()) {
-      this.#tell(peer.route, { kind: 'heartbeat', session: peer.session, ack: peer.received });
-    }
+    for (const peer of this.#peers.all()) this.#acknowledge(peer);
   }
 
   #watch(): void {
     const now = hostTime();
-    for (const peer of [...this.#peers.values()]) {
-      if (now - peer.lastHeard > SILENCE_MS * 1e6) this.cut(peer.session, `nothing was heard for ${SILENCE_MS} ms`);
+    // When this process itself was stopped, nobody else was silent.
+    const slept = Math.max(0, now - this.#watchedAt - 2 * HEARTBEAT_MS * NS_PER_MS);
+    this.#watchedAt = now;
+    for (const peer of this.#peers.all()) {
+      peer.lastHeard += slept;
+      peer.stalledSince = peer.link.stalled ? (peer.stalledSince ?? now) : undefined;
+      if (peer.away !== undefined) continue;
+      if (now - peer.lastHeard > SILENCE_MS * NS_PER_MS) {
+        this.cut(peer.session, `nothing was heard for ${SILENCE_MS} ms`);
+      } else if (now - (peer.stalledSince ?? now) > SILENCE_MS * NS_PER_MS) {
+        this.cut(peer.session, `it acknowledged nothing for ${SILENCE_MS} ms`);
+      }
     }
     this.#beat();
-    assert(this.#peers.size === this.#sessions.size, 'every peer has one session');
   }
 }

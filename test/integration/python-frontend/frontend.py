@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """A frontend VM of Remio, written from docs/wire-protocol.md: reads three registers of a device and detaches.
+It can lose its connection on the way.
 
 Needs python3-zmq and python3-msgpack. Prints one line of JSON.
 """
@@ -12,7 +13,7 @@ import msgpack
 import zmq
 
 VERSION = 2
-HELLO, WELCOME, REFUSED, HEARTBEAT, GOODBYE = 1, 2, 3, 5, 6
+HELLO, WELCOME, REFUSED, HEARTBEAT, GOODBYE, RESUME_SESSION, RESUMED = 1, 2, 3, 5, 6, 10, 11
 RECORDS_MARK = 0xC1
 HEADER = struct.Struct("<BIQQQ")
 HEAD = struct.Struct("<BII")
@@ -38,37 +39,63 @@ REGISTERS = {"MagicValue": 0x000, "Version": 0x004, "DeviceID": 0x008}
 
 class Frontend:
     def __init__(self, endpoint):
+        self.endpoint = endpoint
+        self.session = self.seq = self.ack = 0
+        self.token = ""
+        # Frames that the hypervisor has not acknowledged, by number: they go again after a lost connection.
+        self.unacknowledged = {}
+        self.waiting = []
+        self.connect()
+
+    def connect(self):
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 500)
         self.socket.setsockopt(zmq.RCVTIMEO, 10_000)
-        self.socket.connect(endpoint)
-        self.session = self.seq = self.ack = 0
-        self.waiting = []
+        self.socket.connect(self.endpoint)
 
     def send(self, *elements):
         self.socket.send(msgpack.packb(list(elements)))
 
-    def receive(self):
-        return msgpack.unpackb(self.socket.recv())
+    def answer(self, expected):
+        answer = msgpack.unpackb(self.socket.recv())
+        if answer[0] == REFUSED:
+            sys.exit(f"refused: {answer[1]}: {answer[2]}")
+        assert answer[0] == expected, answer
+        return answer[1:]
 
     def hello(self, digest, vm):
         self.send(HELLO, VERSION, digest, [vm])
-        answer = self.receive()
-        if answer[0] == REFUSED:
-            sys.exit(f"refused: {answer[1]}: {answer[2]}")
-        assert answer[0] == WELCOME, answer
-        self.session = answer[1]
+        self.session, self.token, _, _, self.credit, _ = self.answer(WELCOME)
+
+    def drop_and_resume(self):
+        """Loses the connection and goes on with the session on a new one."""
+        self.socket.close(linger=0)
+        self.connect()
+        self.send(RESUME_SESSION, self.session, self.token, self.ack)
+        session, received = self.answer(RESUMED)
+        assert session == self.session
+        self.acknowledged(received)
+        for seq in sorted(self.unacknowledged):
+            self.socket.send(self.unacknowledged[seq])
+
+    def acknowledged(self, ack):
+        assert ack <= self.seq, "what was not sent is not acknowledged"
+        for seq in [seq for seq in self.unacknowledged if seq <= ack]:
+            del self.unacknowledged[seq]
 
     def record(self, code, vm, cpu, *fields):
         self.seq += 1
         header = HEADER.pack(RECORDS_MARK, self.session, self.seq, self.ack, 0)
-        self.socket.send(header + HEAD.pack(code, vm, cpu) + struct.pack(FIELDS[code], *fields))
+        frame = header + HEAD.pack(code, vm, cpu) + struct.pack(FIELDS[code], *fields)
+        self.unacknowledged[self.seq] = frame
+        assert len(self.unacknowledged) <= self.credit
+        self.socket.send(frame)
 
     def take(self, frame):
         """Keeps the records of a frame."""
         _, session, seq, acked, _ = HEADER.unpack_from(frame)
         assert session == self.session and seq == self.ack + 1, "frames come in order"
-        assert acked <= self.seq, "what was not sent is not acknowledged"
+        self.acknowledged(acked)
         self.ack = seq
         at = HEADER.size
         while at < len(frame):
@@ -95,12 +122,16 @@ class Frontend:
             message = msgpack.unpackb(frame)
             if message[0] == REFUSED:
                 sys.exit(f"cut off: {message[2]}")
+            if message[0] == HEARTBEAT:
+                self.acknowledged(message[2])
 
-    def load32(self, arch, vm, cpu, address, pc):
+    def load32(self, arch, vm, cpu, address, pc, drop):
         if arch == "aarch64":
             self.record(TRAP_AARCH64, vm, cpu, 0x93890007, address, (address >> 12) << 4, pc, 0)
         else:
             self.record(TRAP_RISCV64, vm, cpu, 21, address, address >> 2, 0x6483, pc, 0, 0)
+        if drop:
+            self.drop_and_resume()
         _, _, register, value, next_pc = self.wait_for(RESUME)
         assert register == 9 and next_pc == pc + 4, (register, next_pc)
         return value
@@ -111,13 +142,14 @@ def main():
     for name in ("--connect", "--digest", "--vm", "--arch"):
         parser.add_argument(name, required=True)
     parser.add_argument("--window", required=True, type=lambda text: int(text, 0))
+    parser.add_argument("--drop", action="store_true", help="lose the connection after each trap, and resume")
     args = parser.parse_args()
     frontend = Frontend(args.connect)
     frontend.hello(args.digest, args.vm)
     vm, cpu, pc, _ = frontend.wait_for(CPU_ON)
     values = {}
     for name, offset in REGISTERS.items():
-        values[name] = frontend.load32(args.arch, vm, cpu, args.window + offset, pc)
+        values[name] = frontend.load32(args.arch, vm, cpu, args.window + offset, pc, args.drop)
         pc += 4
     frontend.record(OFF, vm, cpu)
     frontend.send(GOODBYE, frontend.session, "done")
