@@ -1,5 +1,6 @@
 import type { GuestCpu, GuestDeviceEnd, GuestProgram, GuestVm } from '@remio/guest';
 import type { DriverChoice } from '@remio/topology';
+import { blkVerify } from '../blk-verify.js';
 import { netstack } from './netstack.js';
 import { probe } from './probe.js';
 import { rng } from './rng.js';
@@ -10,6 +11,9 @@ export type DriverProgram = (cpu: GuestCpu, end: GuestDeviceEnd, vm: GuestVm) =>
 
 function driverOf(choice: DriverChoice): DriverProgram {
   switch (choice.type) {
+    case 'blk-verify':
+      // One of several devices of its VM: it has the vCPU that all drivers share.
+      return (cpu, end, vm) => blkVerify(choice.options)(cpu, { ...vm, cpus: 1, devices: [end] });
     case 'probe':
       return probe;
     case 'rng':

@@ -1,7 +1,9 @@
 import { z } from 'zod';
+import { type BlkVerifyChoice, blkVerifyOptions, blkVerifySchema } from './blk-verify.js';
 import { type NetstackOptions, netstackOptions, netstackSchema, type TapDriverOptions, tapSchema } from './net.js';
 import { type RngDriverChoice, rngOptions, rngSchema } from './rng.js';
 
+export type { BlkVerifyChoice } from './blk-verify.js';
 export type { NetstackOptions, TapDriverOptions } from './net.js';
 export type { RngDriverChoice } from './rng.js';
 
@@ -9,12 +11,13 @@ export type { RngDriverChoice } from './rng.js';
 const probeSchema = z.strictObject({ type: z.literal('probe') });
 
 /** Drivers that come with Remio: what a topology may say of each, one file a driver. */
-export const driverSchemas = [probeSchema, rngSchema, tapSchema, netstackSchema] as const;
+export const driverSchemas = [blkVerifySchema, probeSchema, rngSchema, tapSchema, netstackSchema] as const;
 
 export type DriverFile = z.output<(typeof driverSchemas)[number]>;
 
 /** A built-in driver and what it is given. */
 export type DriverChoice =
+  | { readonly type: 'blk-verify'; readonly options: BlkVerifyChoice }
   | { readonly type: 'probe' }
   | { readonly type: 'rng'; readonly options: RngDriverChoice }
   | { readonly type: 'tap'; readonly options: TapDriverOptions }
@@ -23,6 +26,8 @@ export type DriverChoice =
 /** What the driver gets of what the file says. */
 export function driverChoice(driver: DriverFile): DriverChoice {
   switch (driver.type) {
+    case 'blk-verify':
+      return { type: 'blk-verify', options: blkVerifyOptions(driver) };
     case 'probe':
       return { type: 'probe' };
     case 'rng':
