@@ -33,10 +33,12 @@ const topologyText = (devices: number): string => {
 /**
  * Runs programs of frontends, each against a device model, through the whole path in one process: trap, core, dispatcher,
  * register model, queues.
+ * @param backend what runs on the backend, if not the dispatcher
  * @returns what the programs returned, in order, when all have
  */
 export async function pairs<T>(
   ends: readonly { readonly device: VirtioDevice; readonly program: PairProgram<T> }[],
+  backend: (make: DeviceMaker) => GuestProgram = dispatcher,
 ): Promise<readonly T[]> {
   const { topology, diagnostics } = parseTopology(topologyText(ends.length), 'pair.yaml', {
     resolve: (path) => path,
@@ -52,7 +54,7 @@ export async function pairs<T>(
   const guest = (vm: Vm): GuestProgram => {
     const index = Number(vm.name.replace('front', ''));
     const program = ends[index]?.program;
-    if (program === undefined) return dispatcher(make);
+    if (program === undefined) return backend(make);
     return async (cpu, view) => {
       const [end] = view.devices;
       if (end === undefined) throw new Error('no device');
@@ -78,8 +80,15 @@ export async function pairs<T>(
   });
 }
 
-/** One frontend against one device model. */
-export async function pair<T>(device: VirtioDevice, program: PairProgram<T>): Promise<T> {
-  const [result] = await pairs([{ device, program }]);
+/**
+ * One frontend against one device model.
+ * @param backend what runs on the backend, if not the dispatcher
+ */
+export async function pair<T>(
+  device: VirtioDevice,
+  program: PairProgram<T>,
+  backend?: (make: DeviceMaker) => GuestProgram,
+): Promise<T> {
+  const [result] = await pairs([{ device, program }], backend);
   return result as T;
 }
