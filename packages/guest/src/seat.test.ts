@@ -12,8 +12,7 @@ import {
   type Seat,
   SymbolTable,
 } from './index.js';
-import { guestCode } from './testing/guest-code.js';
-import { machineCode } from './testing/index.js';
+import { guestCode, machineCode } from './testing/index.js';
 
 /** The behaviours of a seat, whatever executes there: each program exists in TypeScript and in machine code. */
 

@@ -1,1 +1,2 @@
+export * from './guest-code.js';
 export * from './interpreter-seat.js';

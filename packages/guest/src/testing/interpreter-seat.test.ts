@@ -5,8 +5,7 @@ import { accessFault, decodeTrap, extendRead, pcAfterCall, trapPc } from '@remio
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Exit, SymbolTable } from '../index.js';
-import { guestCode } from './guest-code.js';
-import { InterpreterSeat } from './index.js';
+import { guestCode, InterpreterSeat } from './index.js';
 
 const RAM = guestAddress(0x8000_0000n);
 const RAM_SIZE = 0x4000;

@@ -2,8 +2,7 @@
 .include "aarch64.inc"
   window x1
   vectors_at vectors
-  movz x4, #:abs_g0_nc:GICC
-  movk x4, #:abs_g1:GICC
+  load x4, GICC
   mov w9, #0xff
   str w9, [x4, #4]
   mov w9, #1

@@ -1,6 +1,6 @@
 # Every integer load, compressed ones too, each followed by a store of the register; then the stores. For ever.
 .include "riscv64.inc"
-.macro load instruction:vararg
+.macro check instruction:vararg
   .option norvc
   li a2, -1
   .option rvc
@@ -13,21 +13,21 @@
   mv sp, a3
   li a4, 0x8899aabbccddeeff
 1:
-  load lb a2, 0(a3)
-  load lbu a2, 0(a3)
-  load lh a2, 0(a3)
-  load lhu a2, 0(a3)
-  load lw t3, 0(a3)
+  check lb a2, 0(a3)
+  check lbu a2, 0(a3)
+  check lh a2, 0(a3)
+  check lhu a2, 0(a3)
+  check lw t3, 0(a3)
   mv a2, t3
   sd a2, 8(a3)
-  load lwu a2, 0(a3)
-  load ld t3, 0(a3)
+  check lwu a2, 0(a3)
+  check ld t3, 0(a3)
   mv a2, t3
   sd a2, 8(a3)
-  load c.lw a2, 0(a3)
-  load c.ld a2, 0(a3)
-  load c.lwsp a2, 0(sp)
-  load c.ldsp a2, 0(sp)
+  check c.lw a2, 0(a3)
+  check c.ld a2, 0(a3)
+  check c.lwsp a2, 0(sp)
+  check c.ldsp a2, 0(sp)
   lw zero, 0(a3)
   sb a4, 0(a3)
   sh a4, 0(a3)
