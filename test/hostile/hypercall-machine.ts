@@ -72,7 +72,7 @@ vms:
 export function topologyOf(arch: Arch, profile: Profile, change: MachineChange = {}): Topology {
   const { topology, diagnostics } = parseTopology(machineText(arch, change), 'machine.yaml', {
     resolve: (path) => path,
-    files: { imageProblem: () => undefined, exists: () => true },
+    files: { imageProblem: () => undefined, directoryProblem: () => undefined, exists: () => true },
     programs: ['dispatcher', 'idle'],
   });
   assert(topology !== undefined, renderDiagnostics(diagnostics, ''));

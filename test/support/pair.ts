@@ -42,7 +42,7 @@ export async function pairs<T>(
 ): Promise<readonly T[]> {
   const { topology, diagnostics } = parseTopology(topologyText(ends.length), 'pair.yaml', {
     resolve: (path) => path,
-    files: { imageProblem: () => undefined, exists: () => true },
+    files: { imageProblem: () => undefined, directoryProblem: () => undefined, exists: () => true },
     programs: BUILTIN_PROGRAMS,
   });
   if (topology === undefined) throw new Error(JSON.stringify(diagnostics));

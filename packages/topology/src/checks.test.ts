@@ -8,7 +8,11 @@ const root = join(import.meta.dirname, '..', '..', '..');
 const parse = (text: string, problem?: string): Parsed =>
   parseTopology(text, 'test.yaml', {
     resolve: (path) => `/there/${path}`,
-    files: { imageProblem: () => problem, exists: (path) => path !== '/there/missing.js' },
+    files: {
+      imageProblem: () => problem,
+      directoryProblem: () => problem,
+      exists: (path) => path !== '/there/missing.js',
+    },
     programs: BUILTIN_PROGRAMS,
   });
 
@@ -115,6 +119,16 @@ describe('the rules', () => {
 
   it('image: what the file system says', () => {
     expect(parse(GOOD, 'image is odd').diagnostics.map(({ rule }) => rule)).toEqual(['image', 'image']);
+  });
+
+  it('directory: what the file system says', () => {
+    const shared = GOOD.replace('{ type: block, image: a.img }', '{ type: fs, tag: share, directory: there }');
+    expect(parse(shared).diagnostics).toEqual([]);
+    expect(parse(shared, 'it is odd').diagnostics).toMatchObject([
+      { rule: 'directory', path: 'vms.back.remio_devs[0].device.directory', message: 'it is odd' },
+      { rule: 'image' },
+    ]);
+    expect(parse(shared.replace('tag: share', `tag: ${'ü'.repeat(19)}`)).diagnostics[0]?.rule).toBe('schema');
   });
 
   it('vm-cycle: a warning for VMs with one vCPU that wait for each other', () => {

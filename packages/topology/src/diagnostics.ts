@@ -41,6 +41,7 @@ export const TOPOLOGY_RULES = {
   window: 'A frontend end has a window of at least 0x200 bytes; a backend end has none.',
   image:
     'The image of a block device is a file, a multiple of 512 bytes, that can be read (and written unless read_only).',
+  directory: 'The directory of a file system device is one that can be read (and written unless read_only).',
   network:
     'A network device is at one switch or TAP interface; a switch joins devices of one VM, each with its own MAC address.',
   module: 'A module that the topology names exists.',

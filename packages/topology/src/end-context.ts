@@ -14,6 +14,8 @@ export interface EndContext {
 export interface TopologyFiles {
   /** What is wrong with a disk image; undefined: nothing. */
   imageProblem(path: string, readOnly: boolean): string | undefined;
+  /** What is wrong with a directory to be shared; undefined: nothing. */
+  directoryProblem(path: string, readOnly: boolean): string | undefined;
   exists(path: string): boolean;
 }
 

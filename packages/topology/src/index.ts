@@ -2,6 +2,7 @@ export type {
   BlockModelOptions,
   DeviceChoice,
   EntropyModelOptions,
+  FsModelOptions,
   NetLink,
   NetModelOptions,
 } from './devices/index.js';

@@ -21,6 +21,17 @@ function imageProblem(path: string, readOnly: boolean): string | undefined {
   }
 }
 
+/** What is wrong with a directory to be shared. */
+function directoryProblem(path: string, readOnly: boolean): string | undefined {
+  try {
+    if (!statSync(path).isDirectory()) return `${path} is not a directory`;
+    accessSync(path, constants.R_OK | constants.X_OK | (readOnly ? 0 : constants.W_OK));
+    return undefined;
+  } catch (error) {
+    return `directory ${path} cannot be used: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+
 export interface LoadOptions {
   /** Images by device name, or for every device under `*`. */
   readonly images?: Readonly<Record<string, string>>;
@@ -43,7 +54,7 @@ export function loadTopology(file: string, options: LoadOptions): Loaded {
   const source = readFileSync(path, 'utf8');
   const parsed = parseTopology(source, path, {
     resolve: (name) => resolve(dirname(path), name),
-    files: { imageProblem, exists: existsSync },
+    files: { imageProblem, directoryProblem, exists: existsSync },
     ...options,
   });
   return { ...parsed, text: renderDiagnostics(parsed.diagnostics, source) };

@@ -33,7 +33,7 @@ const topology = (devices: readonly [string, string, string], drivers: readonly 
 const parse = (text: string): Parsed =>
   parseTopology(text, 'test.yaml', {
     resolve: (path) => `/there/${path}`,
-    files: { imageProblem: () => undefined, exists: () => true },
+    files: { imageProblem: () => undefined, directoryProblem: () => undefined, exists: () => true },
     programs: BUILTIN_PROGRAMS,
   });
 

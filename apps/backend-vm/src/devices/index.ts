@@ -3,6 +3,7 @@ import type { DeviceChoice, DeviceRef } from '@remio/topology';
 import type { DeviceFactory, VirtioDevice } from '@remio/virtio-device';
 import { blockDevice } from './block.js';
 import { entropyDevice } from './entropy.js';
+import { fsDevice } from './fs.js';
 import { BackendNetwork } from './net.js';
 
 /** What makes the device models of one backend VM; what they have in common, such as switches, is that VM's alone. */
@@ -28,6 +29,8 @@ async function makeDevice(end: GuestDeviceEnd, network: BackendNetwork): Promise
 
 function builtin(name: string, choice: DeviceChoice, network: BackendNetwork): VirtioDevice {
   switch (choice.type) {
+    case 'fs':
+      return fsDevice(name, choice.options);
     case 'block':
       return blockDevice(name, choice.options);
     case 'entropy':

@@ -33,7 +33,7 @@ class Bench {
     this.#arch = arch;
     const { topology } = parseTopology(text(arch), 'test.yaml', {
       resolve: (path) => path,
-      files: { imageProblem: () => undefined, exists: () => true },
+      files: { imageProblem: () => undefined, directoryProblem: () => undefined, exists: () => true },
       programs: ['idle'],
     });
     if (topology === undefined) throw new Error('the topology is good');

@@ -2,14 +2,17 @@ import type { z } from 'zod';
 import type { EndContext, EndProblem, TopologyFiles } from '../end-context.js';
 import { type BlockModelOptions, blockOptions, blockProblems, blockSchema } from './block.js';
 import { type EntropyModelOptions, entropyOptions, entropySchema } from './entropy.js';
+import { type FsModelOptions, fsOptions, fsProblems, fsSchema } from './fs.js';
+
 import { type NetModelOptions, netOptions, netProblems, netSchema } from './net.js';
 
 export type { BlockModelOptions } from './block.js';
 export type { EntropyModelOptions } from './entropy.js';
+export type { FsModelOptions } from './fs.js';
 export type { NetLink, NetModelOptions } from './net.js';
 
 /** Device models that come with Remio: what a topology may say of each, one file a device. */
-export const deviceSchemas = [blockSchema, entropySchema, netSchema] as const;
+export const deviceSchemas = [blockSchema, entropySchema, fsSchema, netSchema] as const;
 
 export type DeviceFile = z.output<(typeof deviceSchemas)[number]>;
 
@@ -17,11 +20,14 @@ export type DeviceFile = z.output<(typeof deviceSchemas)[number]>;
 export type DeviceChoice =
   | { readonly type: 'block'; readonly options: BlockModelOptions }
   | { readonly type: 'entropy'; readonly options: EntropyModelOptions }
+  | { readonly type: 'fs'; readonly options: FsModelOptions }
   | { readonly type: 'net'; readonly options: NetModelOptions };
 
 /** What the model gets of what the file says. */
 export function deviceChoice(device: DeviceFile, context: EndContext): DeviceChoice {
   switch (device.type) {
+    case 'fs':
+      return { type: 'fs', options: fsOptions(device, context) };
     case 'block':
       return { type: 'block', options: blockOptions(device, context) };
     case 'entropy':
@@ -34,6 +40,8 @@ export function deviceChoice(device: DeviceFile, context: EndContext): DeviceCho
 /** What is wrong with a device's options beyond their shape. */
 export function deviceProblems(choice: DeviceChoice, files: TopologyFiles): readonly EndProblem[] {
   switch (choice.type) {
+    case 'fs':
+      return fsProblems(choice.options, files);
     case 'block':
       return blockProblems(choice.options, files);
     case 'entropy':
