@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Prng } from '@remio/base';
@@ -96,38 +96,6 @@ describe('processes', () => {
     expect(readFileSync(join(scratch, 'kill.json'), 'utf8')).toContain('"do":"vm-lost"');
     expect(await remio('replay', join(scratch, 'kill.json'))).toMatchObject({ code: 0 });
   });
-
-  it.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)(
-    'leave nothing behind after %s, at whatever moment',
-    async (signal) => {
-      for (let round = 0; round < 4; round += 1) {
-        const running = new RunningRemio([
-          'up',
-          topology('demo-riscv64'),
-          '--json',
-          '--image',
-          copy(`stop-${signal}.img`),
-        ]);
-        const pids: number[] = [];
-        // Rounds end after the first, second, … process has started.
-        for (const name of ['hypervisor', 'backend', 'guest0', 'guest1'].slice(0, round + 1)) {
-          const line = await running.line((text) => text.includes(`"started","name":"${name}"`));
-          pids.push((JSON.parse(line) as { readonly pid: number }).pid);
-        }
-        const parent = running.process.pid ?? 0;
-        const start = Date.now();
-        running.process.kill(signal);
-        await running.ended;
-        const gone = (): boolean =>
-          pids.every((pid) => !existsSync(`/proc/${pid}`)) &&
-          !readdirSync('/dev/shm').some((entry) => entry.startsWith(`remio-${parent}-`));
-        while (!gone()) {
-          expect(Date.now() - start, 'milliseconds until nothing is left').toBeLessThan(10_000);
-          await new Promise((resolve) => setImmediate(resolve));
-        }
-      }
-    },
-  );
 });
 
 describe.each(['processes', 'inproc'] as const)('a recording, engine %s', (engine) => {

@@ -19,8 +19,13 @@ export class RunningRemio {
   readonly lines: string[] = [];
   readonly #waiting: { readonly matches: (line: string) => boolean; readonly resolve: (line: string) => void }[] = [];
 
-  constructor(args: readonly string[]) {
-    this.process = spawn(process.execPath, [main, ...args], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+  /** @param group whether it leads a process group of its own, as in a terminal */
+  constructor(args: readonly string[], { group = false }: { readonly group?: boolean } = {}) {
+    this.process = spawn(process.execPath, [main, ...args], {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: group,
+    });
     let stderr = '';
     this.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       stderr += text;

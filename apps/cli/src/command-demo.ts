@@ -44,8 +44,13 @@ interface Verified {
 export async function demo(options: DemoOptions): Promise<ExitCode> {
   const scratch = scratchDirectory();
   const stopped = deferred<ExitCode>();
-  process.on('SIGINT', () => stopped.resolve(EXIT.SIGINT));
-  process.on('SIGTERM', () => stopped.resolve(EXIT.SIGTERM));
+  const stopping = new AbortController();
+  const onSignal = (signal: NodeJS.Signals): void => {
+    stopped.resolve(signal === 'SIGINT' ? EXIT.SIGINT : EXIT.SIGTERM);
+    stopping.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
   try {
     const original = options.disk === undefined ? makeDisk(scratch.path) : resolve(options.disk);
     const expected = sha256Of(original);
@@ -53,8 +58,14 @@ export async function demo(options: DemoOptions): Promise<ExitCode> {
     let good = true;
     for (const name of TOPOLOGIES) {
       const file = join(import.meta.dirname, '..', '..', '..', 'deploy', 'topologies', `${name}.yaml`);
-      const ended = await one(file, name, original, scratch.path, expected, options, stopped.promise);
-      if (typeof ended === 'number') return ended;
+      const ended = await one(file, name, original, scratch.path, expected, options, stopping.signal).catch(
+        (error: unknown) => {
+          // What a signal interrupts fails in its own way.
+          if (!stopping.signal.aborted) throw error;
+          return 'stopped' as const;
+        },
+      );
+      if (ended === 'stopped') return stopped.promise;
       good &&= ended === 'good';
     }
     say(options, good ? 'every disk was read whole, and every block read back as written' : 'FAILED: see above');
@@ -92,8 +103,8 @@ async function one(
   scratch: string,
   expected: string,
   options: DemoOptions,
-  stopped: Promise<ExitCode>,
-): Promise<'good' | 'bad' | ExitCode> {
+  signal: AbortSignal,
+): Promise<'good' | 'bad' | 'stopped'> {
   // The VMs write: each disk is a copy, and the original is never opened for writing.
   const images = ['disk0', 'disk1'].map((device) => {
     const copy = join(scratch, `${name}-${device}.img`);
@@ -109,6 +120,7 @@ async function one(
   const platform = await RunningPlatform.boot({
     topology,
     images,
+    signal,
     onReport: (vm, event) => {
       const report = event as { readonly kind?: string; readonly vcpu?: number; readonly reason?: string };
       if (report.kind === 'blk-verify') verified.set(vm, event as Verified);
@@ -117,6 +129,7 @@ async function one(
       if (waiting.size === 0) finished.resolve('done');
     },
   });
+  const stopped = new Promise<'stopped'>((settle) => signal.addEventListener('abort', () => settle('stopped')));
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<'late'>((settle) => {
     timer = setTimeout(() => settle('late'), WORK_MS);
@@ -124,7 +137,7 @@ async function one(
   try {
     const booted = process.hrtime.bigint();
     const how = await Promise.race([finished.promise, stopped, late]);
-    if (typeof how === 'number') return how;
+    if (how === 'stopped') return how;
     if (how === 'late') problems.push(`no answer of ${[...waiting].join(', ')} within ${WORK_MS / 1000} s`);
     const status = (await platform.query('status')) as PlatformStatus;
     const reports = (await platform.query('reports')) as Reports;

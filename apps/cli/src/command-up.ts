@@ -5,7 +5,7 @@ import type { Topology } from '@remio/topology';
 import { InprocEngine, programOf } from '@remio/vm-runtime';
 import { deferred } from './deferred.js';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
-import { RunningPlatform } from './running-platform.js';
+import { type PlatformOptions, RunningPlatform } from './running-platform.js';
 import { type PlatformStatus, type Reports, renderHops, renderVms } from './status.js';
 import { topologyOf } from './topology-file.js';
 
@@ -37,12 +37,17 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
   const open = openFrontends(topology);
   const over = deferred<ExitCode>();
   let failed = false;
-  const onSignal = (signal: NodeJS.Signals): void => over.resolve(signal === 'SIGINT' ? EXIT.SIGINT : EXIT.SIGTERM);
+  const stopping = new AbortController();
+  const onSignal = (signal: NodeJS.Signals): void => {
+    over.resolve(signal === 'SIGINT' ? EXIT.SIGINT : EXIT.SIGTERM);
+    stopping.abort();
+  };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
-  const platform = await RunningPlatform.boot({
+  const boot: PlatformOptions = {
     topology,
     images: options.image,
+    signal: stopping.signal,
     ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
     ...(options.record === undefined ? {} : { record: options.record }),
     onReport: (vm, event) => {
@@ -64,7 +69,12 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
       );
       if (event.kind === 'ended' && event.name === 'hypervisor') over.resolve(EXIT.ENVIRONMENT);
     },
+  };
+  const platform = await RunningPlatform.boot(boot).catch((error: unknown) => {
+    if (!stopping.signal.aborted) throw error;
   });
+  // Stopped while it was booting.
+  if (platform === undefined) return over.promise;
   print(
     options.json,
     { endpoint: platform.endpoint },
@@ -77,6 +87,9 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
       const reports = (await platform.query('reports')) as Reports;
       print(options.json, { status, reports }, `\n${renderVms(status)}\n\n${hopsOf(topology, status, reports)}`);
     }
+  } catch (error) {
+    // Ctrl-C in a terminal reaches the hypervisor as well, and it may be gone before it has answered.
+    if (!stopping.signal.aborted) throw error;
   } finally {
     await platform.stop();
   }

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -23,6 +23,8 @@ export interface PlatformOptions {
   readonly hostCpu?: number;
   /** Whether failed VM processes are started again. */
   readonly restart?: boolean;
+  /** Ends the boot: whoever waits for it is stopped. */
+  readonly signal?: AbortSignal;
   onReport(vm: string, event: unknown): void;
   onChild?(event: ChildEvent): void;
 }
@@ -46,7 +48,7 @@ export class RunningPlatform {
 
   /**
    * Boots a topology: the hypervisor first, then backends, then frontends.
-   * @throws CommandError that says what failed; nothing is left then
+   * @throws CommandError that says what failed, or that it was stopped; nothing is left then
    */
   static async boot(options: PlatformOptions): Promise<RunningPlatform> {
     const problem = sharedMemoryProblem();
@@ -58,7 +60,11 @@ export class RunningPlatform {
     const hostCpu = options.hostCpu === undefined ? {} : { hostCpu: options.hostCpu };
     const images = options.images.flatMap((image) => ['--image', image]);
     const common = ['--topology', topology.file, '--run-dir', directory.path, ...images];
+    // Processes that are starting are ended as others are, and the start of each then fails.
+    const onAbort = (): void => void supervisor.stop();
+    options.signal?.addEventListener('abort', onAbort);
     try {
+      options.signal?.throwIfAborted();
       await supervisor.start({
         name: 'hypervisor',
         entry: entryOf('hypervisor', 'service/main.js'),
@@ -96,6 +102,8 @@ export class RunningPlatform {
       await supervisor.stop();
       directory.remove();
       throw new CommandError(error instanceof Error ? error.message : String(error), EXIT.ENVIRONMENT);
+    } finally {
+      options.signal?.removeEventListener('abort', onAbort);
     }
   }
 
@@ -119,11 +127,8 @@ export class RunningPlatform {
 /** A VM with a backend end runs device models. */
 export const isBackend = (vm: Vm): boolean => vm.remioDevs.some((end) => end.type === 'backend');
 
-/** A directory for copies of images, gone with this process. */
-export function scratchDirectory(): { readonly path: string; remove(): void } {
-  const path = mkdtempSync(join(tmpdir(), 'remio-'));
-  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
-}
+/** A directory for copies of images, gone with this process; if it is killed, with the next one's start. */
+export const scratchDirectory = (): RunDirectory => RunDirectory.create(tmpdir());
 
 export const copyImage = (from: string, to: string): void => cpSync(from, to);
 export const writeImage = (path: string, bytes: Uint8Array): void => writeFileSync(path, bytes);

@@ -71,6 +71,7 @@ export class Supervisor {
    * @throws Error with the end of its log when it ends before
    */
   async start(spec: ChildSpec): Promise<void> {
+    if (this.#stopping) throw new Error('stopped');
     const child = this.#spawn(spec);
     await new Promise<void>((resolve, reject) => {
       child.process.on('message', (message) => {

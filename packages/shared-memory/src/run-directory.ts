@@ -4,6 +4,8 @@ import { join } from 'node:path';
 /** Where memory is shared on Linux. */
 const SHM = '/dev/shm';
 const PREFIX = 'remio-';
+/** A directory of ours has the process in its name. */
+const NAME = /^remio-([1-9]\d*)-/;
 const OWNER = 'owner';
 
 /** Whether memory can be shared between processes here; if not, why, and what to do. */
@@ -35,28 +37,31 @@ export class RunDirectory {
     this.path = path;
   }
 
-  /** Makes the directory of this process, after clearing away those of runs that were killed. */
-  static create(): RunDirectory {
-    RunDirectory.removeStale();
-    const path = join(SHM, `${PREFIX}${process.pid}-${Date.now().toString(36)}`);
+  /**
+   * Makes the directory of this process, after clearing away those of runs that were killed.
+   * @param base where it lies; for files that are no shared memory, a directory on a disk
+   */
+  static create(base = SHM): RunDirectory {
+    RunDirectory.removeStale(base);
+    const path = join(base, `${PREFIX}${process.pid}-${Date.now().toString(36)}`);
     mkdirSync(path, { mode: 0o700 });
     writeFileSync(join(path, OWNER), String(process.pid), { mode: 0o600 });
     return new RunDirectory(path);
   }
 
   /** Removes directories whose owner is gone; returns how many there were. */
-  static removeStale(): number {
+  static removeStale(base = SHM): number {
     let removed = 0;
-    for (const name of readdirSync(SHM)) {
-      if (!name.startsWith(PREFIX)) continue;
-      const path = join(SHM, name);
+    for (const name of readdirSync(base)) {
+      const [, maker] = NAME.exec(name) ?? [];
+      if (maker === undefined) continue;
+      const path = join(base, name);
       try {
         const owner = Number(readFileSync(join(path, OWNER), 'utf8'));
         if (owner > 0 && alive(owner)) continue;
       } catch {
         // Without an owner file it was left half made or half removed; a fresh one belongs to a start under way.
-        const pid = Number(name.slice(PREFIX.length).split('-')[0]);
-        if (pid > 0 && alive(pid)) continue;
+        if (alive(Number(maker))) continue;
       }
       rmSync(path, { recursive: true, force: true });
       removed += 1;
