@@ -76,9 +76,12 @@ export class BlkQueue {
     return this.#ring.publish();
   }
 
-  /** Asks for interrupts or for none; true if something was used meanwhile. */
+  /**
+   * Asks for interrupts or for none; true if something was used meanwhile. With many requests in flight, one interrupt
+   * for half of them is enough: the device has the other half to work on, and no request depends on another.
+   */
   setInterrupts(wanted: boolean): boolean {
-    return this.#ring.setInterrupts(wanted);
+    return this.#ring.setInterrupts(wanted, Math.ceil(this.#ring.inFlight / 2));
   }
 
   /** Ends the requests that the device has used; returns how many, or why the queue is of no use any more. */
