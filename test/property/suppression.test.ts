@@ -1,10 +1,11 @@
 import { dispatcher } from '@remio/backend-vm';
 import { blkRead } from '@remio/frontend-vm';
 import type { GuestProgram } from '@remio/guest';
-import { BUILTIN_PROGRAMS, parseTopology, type Vm } from '@remio/topology';
+import type { Vm } from '@remio/topology';
 import { BlockDevice, type BlockStorage, MemoryStorage } from '@remio/virtio-device';
 import { InprocEngine } from '@remio/vm-runtime';
 import { describe, expect, it } from 'vitest';
+import { topologyOf } from '../support/pair.js';
 
 const topologyText = (ring: string): string => `
 board: qemu-aarch64-virt
@@ -62,12 +63,7 @@ interface Figures {
 
 /** Reads with 32 requests in flight, on a platform in one process. */
 async function figures(ring: string): Promise<Figures> {
-  const { topology, diagnostics } = parseTopology(topologyText(ring), 'suppression.yaml', {
-    resolve: (path) => path,
-    files: { imageProblem: () => undefined, directoryProblem: () => undefined, exists: () => true },
-    programs: BUILTIN_PROGRAMS,
-  });
-  if (topology === undefined) throw new Error(JSON.stringify(diagnostics));
+  const topology = topologyOf(topologyText(ring));
   const program = (vm: Vm): GuestProgram =>
     vm.name === 'guest0'
       ? blkRead({ readSize: 4096, depth: 32, bytes: 16 << 20 })

@@ -1,6 +1,6 @@
 import { type DeviceMaker, dispatcher } from '@remio/backend-vm';
 import type { GuestCpu, GuestDeviceEnd, GuestProgram, GuestVm } from '@remio/guest';
-import { BUILTIN_PROGRAMS, parseTopology, type Vm } from '@remio/topology';
+import { BUILTIN_PROGRAMS, parseTopology, type Topology, type Vm } from '@remio/topology';
 import type { VirtioDevice } from '@remio/virtio-device';
 import { InprocEngine } from '@remio/vm-runtime';
 
@@ -30,6 +30,17 @@ const topologyText = (devices: number): string => {
   ].join('\n');
 };
 
+/** A topology from its text; whatever it names outside exists. */
+export function topologyOf(text: string): Topology {
+  const { topology, diagnostics } = parseTopology(text, 'test.yaml', {
+    resolve: (path) => path,
+    files: { imageProblem: () => undefined, directoryProblem: () => undefined, exists: () => true },
+    programs: BUILTIN_PROGRAMS,
+  });
+  if (topology === undefined) throw new Error(JSON.stringify(diagnostics));
+  return topology;
+}
+
 /**
  * Runs programs of frontends, each against a device model, through the whole path in one process: trap, core, dispatcher,
  * register model, queues.
@@ -40,12 +51,7 @@ export async function pairs<T>(
   ends: readonly { readonly device: VirtioDevice; readonly program: PairProgram<T> }[],
   backend: (make: DeviceMaker) => GuestProgram = dispatcher,
 ): Promise<readonly T[]> {
-  const { topology, diagnostics } = parseTopology(topologyText(ends.length), 'pair.yaml', {
-    resolve: (path) => path,
-    files: { imageProblem: () => undefined, directoryProblem: () => undefined, exists: () => true },
-    programs: BUILTIN_PROGRAMS,
-  });
-  if (topology === undefined) throw new Error(JSON.stringify(diagnostics));
+  const topology = topologyOf(topologyText(ends.length));
   const make: DeviceMaker = (end) => {
     const device = ends[Number(end.bindKey)]?.device;
     return device === undefined ? Promise.reject(new Error('no device')) : Promise.resolve(device);

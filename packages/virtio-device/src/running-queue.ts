@@ -9,12 +9,14 @@ const LEAVING: QueueError = { code: 'queue-reset', clause: '2.6.1', detail: 'the
  */
 export class RunningQueue implements DeviceQueue {
   #queue: DeviceQueue | undefined;
+  #size: number;
   /** While the queue is reset: chains that the model has. */
   readonly #leaving = new Set<number>();
 
   /** @param queue undefined: the queue was reset, and is not ready again */
   constructor(queue: DeviceQueue | undefined) {
     this.#queue = queue;
+    this.#size = queue?.size ?? 0;
   }
 
   /** Whether there is a queue, and no reset of it is under way. */
@@ -27,8 +29,9 @@ export class RunningQueue implements DeviceQueue {
     return this.#leaving.size > 0;
   }
 
+  /** Of the queue that runs, or ran last: what bounds the work of one pass. */
   get size(): number {
-    return this.#queue?.size ?? 0;
+    return this.#size;
   }
 
   get inFlight(): number {
@@ -51,6 +54,7 @@ export class RunningQueue implements DeviceQueue {
   start(queue: DeviceQueue): void {
     assert(!this.runs && !this.resetting, 'a queue starts after its reset has ended');
     this.#queue = queue;
+    this.#size = queue.size;
   }
 
   pop(): Popped {
