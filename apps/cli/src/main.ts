@@ -1,7 +1,8 @@
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import { BENCHES, bench } from './command-bench.js';
 import { conform } from './command-conform.js';
 import { demo } from './command-demo.js';
+import { demoDevices } from './command-demo-devices.js';
 import { replayFile } from './command-replay.js';
 import { ring } from './command-ring.js';
 import { up } from './command-up.js';
@@ -53,11 +54,12 @@ program
 program
   .command('demo')
   .description('both architectures: boot, read a whole disk, write, read back, show every hop’s latency')
+  .addArgument(new Argument('[WHAT]', '`devices`: every device family at work').choices(['devices']))
   .option('--disk <FILE>', 'disk image to read; it is copied, never written')
   .option('--json', 'one JSON object per topology', false)
-  .addHelpText('after', '\nExample:\n  remio demo --disk disk.img')
-  .action(async (options: Parameters<typeof demo>[0]) => {
-    code = await demo(options);
+  .addHelpText('after', '\nExamples:\n  remio demo --disk disk.img\n  remio demo devices')
+  .action(async (what: 'devices' | undefined, options: Parameters<typeof demo>[0]) => {
+    code = what === 'devices' ? await demoDevices(options) : await demo(options);
   });
 
 program
