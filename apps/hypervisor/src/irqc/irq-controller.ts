@@ -1,4 +1,5 @@
 import type { MmioAccess } from '@remio/arch';
+import type { Result } from '@remio/base';
 import type { RuleId } from '../remio/index.js';
 
 /** An interrupt that reaches a vCPU now. */
@@ -26,6 +27,14 @@ export interface IrqController {
    * @param onRule told when `hardened` does otherwise than the reference would
    */
   inject(irq: number, receiver: number, onRule: (rule: RuleId) => void): readonly Delivery[];
+  /** The registers, and what is pending, as plain data. */
+  save(): object;
+  /**
+   * Takes over what {@link save} gave, checked as hostile input would be; the guest's interrupts are delivered by what
+   * happens next, as if nothing had been.
+   * @returns the first thing that is wrong with it; the controller is then of no use
+   */
+  restore(state: unknown): Result<void, string>;
 }
 
 export const NOTHING: readonly Delivery[] = [];

@@ -13,8 +13,14 @@ import {
   type InterruptController,
   type MmioAccess,
 } from '@remio/arch';
+import { type Result, restoring } from '@remio/base';
 import type { Profile, RuleId } from '../remio/index.js';
 import { accessValue, type Delivery, type IrqController, NOTHING, type Served, served } from './irq-controller.js';
+import { restoreFlags, restoreTable, saveFlags, saveTable } from './saved-tables.js';
+
+/** Bits of domaincfg that hold what is written; source modes of sourcecfg. */
+const DOMAINCFG_MASK = 0x1ff;
+const SOURCECFG_MASK = 7;
 
 /**
  * The virtual APLIC of an AIA machine: a source's interrupt goes as a message, with the identity that the guest chose,
@@ -54,7 +60,7 @@ export class VAplic implements IrqController {
     const offset = Number(access.address - this.#base);
     if (offset === APLIC_DOMAINCFG) {
       if (!access.write) return served((0x8000_0000 | this.#domain) >>> 0);
-      this.#domain = accessValue(access) & 0x1ff;
+      this.#domain = accessValue(access) & DOMAINCFG_MASK;
       return served(0n, this.#deliverAll());
     }
     if (offset === APLIC_SETIENUM || offset === APLIC_CLRIENUM) {
@@ -66,7 +72,7 @@ export class VAplic implements IrqController {
     const source = 1 + (offset - APLIC_SOURCECFG) / 4;
     if (source >= 1 && source < APLIC_IRQ_LIMIT) {
       if (!access.write) return served(this.#mode[source] ?? 0);
-      this.#mode[source] = accessValue(access) & 7;
+      this.#mode[source] = accessValue(access) & SOURCECFG_MASK;
       return served(0n, this.#deliver(source));
     }
     const target = 1 + (offset - APLIC_TARGET) / 4;
@@ -76,6 +82,28 @@ export class VAplic implements IrqController {
       return served(0n, this.#deliver(target));
     }
     return served();
+  }
+
+  save(): object {
+    return {
+      kind: 'aia',
+      domaincfg: this.#domain,
+      sourcecfg: saveTable(this.#mode),
+      enabled: saveFlags(this.#enabled),
+      pending: saveFlags(this.#pending),
+      target: saveTable(this.#target),
+    };
+  }
+
+  restore(state: unknown): Result<void, string> {
+    return restoring(state, (saved) => {
+      saved.field('kind').oneOf('aia');
+      this.#domain = saved.field('domaincfg').integer(0, DOMAINCFG_MASK);
+      restoreTable(saved.field('sourcecfg'), this.#mode, SOURCECFG_MASK);
+      restoreFlags(saved.field('enabled'), this.#enabled);
+      restoreFlags(saved.field('pending'), this.#pending);
+      restoreTable(saved.field('target'), this.#target, 0xffff_ffff);
+    });
   }
 
   #deliverAll(): readonly Delivery[] {

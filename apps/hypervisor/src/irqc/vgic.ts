@@ -18,6 +18,7 @@ import {
   type InterruptController,
   type MmioAccess,
 } from '@remio/arch';
+import { type Result, restoring } from '@remio/base';
 import {
   accessValue,
   bitsOf,
@@ -28,6 +29,7 @@ import {
   served,
   wordOf,
 } from './irq-controller.js';
+import { restoreFlags, restoreTable, saveFlags, saveTable } from './saved-tables.js';
 
 type Gic = Extract<InterruptController, { kind: 'gicv2' | 'gicv3' }>;
 
@@ -82,6 +84,30 @@ export class VGic implements IrqController {
     const offset = redistributor % GICR_STRIDE;
     if (offset < GICR_SGI_FRAME) return served();
     return this.#privateEnable(owner, offset - GICR_SGI_FRAME, GICR_ISENABLER0, GICR_ICENABLER0, access);
+  }
+
+  save(): object {
+    return {
+      kind: this.#gic.kind,
+      on: this.#on,
+      enabled: saveFlags(this.#enabled),
+      pending: saveFlags(this.#pending),
+      target: saveTable(this.#target),
+      privateEnabled: saveFlags(this.#privateEnabled),
+      privatePending: saveFlags(this.#privatePending),
+    };
+  }
+
+  restore(state: unknown): Result<void, string> {
+    return restoring(state, (saved) => {
+      saved.field('kind').oneOf(this.#gic.kind);
+      this.#on = saved.field('on').boolean();
+      restoreFlags(saved.field('enabled'), this.#enabled);
+      restoreFlags(saved.field('pending'), this.#pending);
+      restoreTable(saved.field('target'), this.#target, 0xff);
+      restoreFlags(saved.field('privateEnabled'), this.#privateEnabled);
+      restoreFlags(saved.field('privatePending'), this.#privatePending);
+    });
   }
 
   #distributor(vcpu: number, offset: number, access: MmioAccess): Served {

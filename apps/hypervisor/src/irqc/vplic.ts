@@ -9,6 +9,7 @@ import {
   PLIC_SIZE,
   plicContext,
 } from '@remio/arch';
+import { type Result, restoring } from '@remio/base';
 import {
   accessValue,
   bitsOf,
@@ -19,6 +20,10 @@ import {
   served,
   wordOf,
 } from './irq-controller.js';
+import { restoreFlags, restoreTable, saveFlags, saveTable } from './saved-tables.js';
+
+/** Priorities and thresholds have three bits. */
+const PRIORITY_MASK = 7;
 
 /**
  * The virtual PLIC. Id 0, ids beyond the controller and ids already pending are ignored; a pending one goes to every
@@ -55,7 +60,7 @@ export class VPlic implements IrqController {
     if (offset < 4 * PLIC_IRQ_LIMIT) {
       const irq = offset / 4;
       if (!access.write) return served(this.#priority[irq] ?? 0);
-      this.#priority[irq] = accessValue(access) & 7;
+      this.#priority[irq] = accessValue(access) & PRIORITY_MASK;
       return served(0n, this.#deliver(irq));
     }
     for (let vcpu = 0; vcpu < this.#vcpus; vcpu += 1) {
@@ -64,11 +69,33 @@ export class VPlic implements IrqController {
       if (enable >= 0 && enable < PLIC_ENABLE_STRIDE) return this.#enable(vcpu, 8 * enable, access);
       if (offset === PLIC_CONTEXT + context * PLIC_CONTEXT_STRIDE) {
         if (!access.write) return served(this.#threshold[vcpu] ?? 0);
-        this.#threshold[vcpu] = accessValue(access) & 7;
+        this.#threshold[vcpu] = accessValue(access) & PRIORITY_MASK;
         return served(0n, this.#deliverAll());
       }
     }
     return served();
+  }
+
+  save(): object {
+    return {
+      kind: 'plic',
+      priority: saveTable(this.#priority),
+      pending: saveFlags(this.#pending),
+      enabled: this.#enabled.map(saveFlags),
+      threshold: saveTable(this.#threshold),
+    };
+  }
+
+  restore(state: unknown): Result<void, string> {
+    return restoring(state, (saved) => {
+      saved.field('kind').oneOf('plic');
+      restoreTable(saved.field('priority'), this.#priority, PRIORITY_MASK);
+      restoreFlags(saved.field('pending'), this.#pending);
+      for (const [vcpu, entry] of saved.field('enabled').list(this.#vcpus).entries()) {
+        restoreFlags(entry, this.#enabled[vcpu] ?? new Uint8Array());
+      }
+      restoreTable(saved.field('threshold'), this.#threshold, PRIORITY_MASK);
+    });
   }
 
   #enable(vcpu: number, first: number, access: MmioAccess): Served {

@@ -1,3 +1,5 @@
+import { type Result, restoring } from '@remio/base';
+
 /** What a service call asks of the platform. */
 export type PowerEffect =
   | { readonly kind: 'cpu-on'; readonly vcpu: number; readonly entry: bigint; readonly argument: bigint }
@@ -32,5 +34,18 @@ export class VmPower {
 
   reset(): void {
     this.#states.fill('off');
+  }
+
+  /** The states by vCPU. */
+  save(): readonly PowerState[] {
+    return [...this.#states];
+  }
+
+  /** Takes over what {@link save} gave; returns what is wrong with it, having changed nothing. */
+  restore(state: unknown): Result<void, string> {
+    return restoring(state, (saved) => {
+      const states = saved.list(this.#states.length).map((entry) => entry.oneOf('off', 'pending', 'on'));
+      for (const [vcpu, entry] of states.entries()) this.#states[vcpu] = entry;
+    });
   }
 }
