@@ -1,5 +1,6 @@
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { BENCHES, bench } from './command-bench.js';
+import { type BoardsOptions, boards } from './command-boards.js';
 import { conform } from './command-conform.js';
 import { demo } from './command-demo.js';
 import { demoDevices } from './command-demo-devices.js';
@@ -76,6 +77,14 @@ program
     else if (!options.json)
       console.log(`${file}: ${loaded.topology.vms.length} VMs on ${loaded.topology.board.name}, good`);
   });
+
+program
+  .command('boards')
+  .description('show what every board has')
+  .option('--markdown', 'as a table of docs/boards.md', false)
+  .option('--json', 'as JSON', false)
+  .addHelpText('after', '\nExample:\n  remio boards')
+  .action((options: BoardsOptions) => boards(options));
 
 program
   .command('digest <FILE>')

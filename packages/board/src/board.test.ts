@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { BOARDS, boardNames, loadBoard } from './index.js';
+import { BOARDS, boardNames, boardRows, loadBoard } from './index.js';
 
 describe('boards', () => {
   it.each(boardNames)('%s loads, with CPUs of distinct hardware ids', (name) => {
@@ -19,5 +21,19 @@ describe('boards', () => {
     expect(loadBoard({ name: 'synthetic-riscv64', cpus: 64 })).toMatchObject({ value: { cpus: { length: 64 } } });
     expect(loadBoard({ name: 'synthetic-riscv64', cpus: 0 })).toMatchObject({ ok: false });
     expect(loadBoard({ name: 'zcu103' })).toMatchObject({ ok: false, error: expect.stringContaining('zcu102') });
+  });
+});
+
+describe('docs/boards.md', () => {
+  const page = readFileSync(join(import.meta.dirname, '..', '..', '..', 'docs', 'boards.md'), 'utf8');
+
+  it('has the table that `remio boards --markdown` prints', () => {
+    const [head = [], ...rows] = boardRows();
+    const line = (row: readonly string[]): string => `| ${row.join(' | ')} |`;
+    expect(page).toContain(['', line(head), line(head.map(() => '---')), ...rows.map(line), ''].join('\n'));
+  });
+
+  it('names the range of interrupts of every controller', () => {
+    for (const range of ['32 to 1019', '1 to 1023']) expect(page).toContain(range);
   });
 });
