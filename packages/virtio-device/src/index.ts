@@ -1,6 +1,8 @@
 export type { BlockLifetime, BlockOptions } from './block/config-space.js';
 export * from './block/device.js';
 export * from './block/storage.js';
+export * from './byte-stream.js';
+export * from './console/device.js';
 export * from './device.js';
 export * from './entropy/device.js';
 export * from './fs/device.js';

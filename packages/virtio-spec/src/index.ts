@@ -1,4 +1,5 @@
 export * from './block.js';
+export * from './console.js';
 export * from './entropy.js';
 export * from './features.js';
 export * from './fs.js';
