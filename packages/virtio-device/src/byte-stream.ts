@@ -32,6 +32,8 @@ export interface ByteStream {
    * such as a terminal, goes on.
    */
   end(): void;
+  /** Nobody here knows when this connection is over, its other side has said its end: one that waits may take its place. */
+  giveWay(): void;
   /** Gives the connection up, both ways. */
   destroy(): void;
 }

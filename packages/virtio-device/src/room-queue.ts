@@ -76,6 +76,15 @@ export class RoomQueue {
     );
   }
 
+  /** Gives every chain back empty: the driver resets the queue (2.6.1). */
+  giveBack(): void {
+    for (const chain of this.#chains.splice(0)) {
+      this.#release(chain);
+      this.#server?.finish(chain.head, 0);
+    }
+    this.pass();
+  }
+
   /** Lets go of everything: the device was reset. */
   drop(): void {
     for (const chain of this.#chains.splice(0)) this.#release(chain);

@@ -3,6 +3,8 @@ export * from './block/blk-driver.js';
 export type { Ended } from './block/blk-queue.js';
 export { type BlkOutcome, type BlkRange, type BlkRequest, RANGES_PER_REQUEST } from './block/blk-request.js';
 export * from './bring-up.js';
+export * from './console-driver.js';
+export * from './console-port.js';
 export * from './driver-error.js';
 export * from './mmio-transport.js';
 export * from './net/net-driver.js';

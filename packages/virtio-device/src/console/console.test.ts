@@ -131,6 +131,17 @@ describe('a console', () => {
     expect(bench.returned(1)).toHaveLength(1);
   });
 
+  it('lets a listener that has said its end go when another waits, and not before', () => {
+    const { bench, source } = single();
+    const stream = source.connect();
+    stream.arrive(text('bye'));
+    stream.finish();
+    expect(stream.gaveWay).toBe(false);
+    bench.offer(0, [], [8]);
+    bench.offer(1, [text('answer')]);
+    expect([stream.gaveWay, stream.endSaid, string(stream.taken)]).toEqual([true, false, 'answer']);
+  });
+
   it('A41: takes no more from outside than the driver has room for', () => {
     const { bench, source } = single();
     const stream = source.connect();

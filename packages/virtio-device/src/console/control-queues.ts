@@ -66,6 +66,11 @@ export class ControlQueues {
     this.#transmit?.resume();
   }
 
+  /** The driver resets one of the queues (2.6.1). */
+  resetQueue(queue: number): void {
+    if (queue === CONSOLE_CONTROL_RECEIVEQ) this.#receive?.giveBack();
+  }
+
   drop(): void {
     this.#receive?.drop();
     this.#receive = undefined;

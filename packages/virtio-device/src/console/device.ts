@@ -24,8 +24,6 @@ import {
   VIRTIO_CONSOLE_PORT_OPEN,
   VIRTIO_CONSOLE_PORT_READY,
   VIRTIO_CONSOLE_RESIZE,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_INDIRECT_DESC,
 } from '@remio/virtio-spec';
 import type { DeviceIo, VirtioDevice } from '../device.js';
 import { type ControlMessage, ControlQueues, controlMessage } from './control-queues.js';
@@ -46,6 +44,8 @@ export class ConsoleDevice implements VirtioDevice {
   readonly queueCount: number;
   readonly queueSizeMax = 128;
   readonly config = new Uint8Array(CONSOLE_CONFIG_SIZE);
+  /** The size. */
+  readonly configVaries = true;
   readonly #ports: readonly ConsolePort[];
   #io: DeviceIo | undefined;
   #control: ControlQueues | undefined;
@@ -58,7 +58,7 @@ export class ConsoleDevice implements VirtioDevice {
     assert(first !== undefined && ports.length <= CONSOLE_PORTS_MAX, 'a console has some ports, and not too many');
     const multiport = ports.length > 1 || first.name !== undefined || !first.console;
     this.features =
-      featureSet(VIRTIO_CONSOLE_F_EMERG_WRITE, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX) |
+      featureSet(VIRTIO_CONSOLE_F_EMERG_WRITE) |
       (first.console ? featureSet(VIRTIO_CONSOLE_F_SIZE) : 0n) |
       (multiport ? featureSet(VIRTIO_CONSOLE_F_MULTIPORT) : 0n);
     const last = multiport
@@ -109,8 +109,13 @@ export class ConsoleDevice implements VirtioDevice {
   }
 
   notify(queue: number): void {
-    if (queue === CONSOLE_CONTROL_RECEIVEQ || queue === CONSOLE_CONTROL_TRANSMITQ) this.#control?.pass();
+    if (isControl(queue)) this.#control?.pass();
     else this.#ports[consolePort(queue)]?.pass();
+  }
+
+  resetQueue(queue: number): void {
+    if (isControl(queue)) this.#control?.resetQueue(queue);
+    else this.#ports[consolePort(queue)]?.resetQueue(queue);
   }
 
   reset(done: () => void): void {
@@ -173,6 +178,8 @@ export class ConsoleDevice implements VirtioDevice {
     view.setUint16(CONSOLE_CONFIG_ROWS, port.rows, true);
   }
 }
+
+const isControl = (queue: number): boolean => queue === CONSOLE_CONTROL_RECEIVEQ || queue === CONSOLE_CONTROL_TRANSMITQ;
 
 function messageOf(port: ConsolePort, news: PortNews): Uint8Array {
   switch (news) {

@@ -111,6 +111,12 @@ export class ConsolePort {
     this.news.clear();
   }
 
+  /** The driver resets one of the queues (2.6.1). */
+  resetQueue(queue: number): void {
+    if (queue === consoleReceiveq(this.id)) this.#receive?.giveBack();
+    else this.#transmit?.giveBack();
+  }
+
   /** Looks at both queues. */
   pass(): void {
     this.#receive?.pass();
@@ -208,8 +214,8 @@ export class ConsolePort {
     if (this.#inputEnded || !(stream.ended || (stream.closed && stream.available === 0))) return;
     this.#inputEnded = true;
     this.#tell('open');
-    // What a console shows has no end, so nobody waits for it; other ports are closed by the guest as well.
-    if (!this.#multiport || this.isConsole) this.#guestEnded = true;
+    // What a console shows has no end; other ports are closed by the guest as well.
+    if (!this.#multiport || this.isConsole) stream.giveWay();
     this.#pumpOut();
   }
 

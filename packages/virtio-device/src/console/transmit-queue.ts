@@ -62,6 +62,16 @@ export class TransmitQueue {
     }
   }
 
+  /** Gives every chain back, whatever was not taken: the driver resets the queue (2.6.1). */
+  giveBack(): void {
+    this.#taken = 0;
+    for (const chain of this.#chains.splice(0)) {
+      this.#release(chain);
+      this.#server?.finish(chain.head, 0);
+    }
+    this.pass();
+  }
+
   /** Lets go of everything: the device was reset. */
   drop(): void {
     for (const chain of this.#chains.splice(0)) this.#release(chain);

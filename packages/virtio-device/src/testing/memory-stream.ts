@@ -13,6 +13,7 @@ export class MemoryStream implements ByteStream {
   /** Whether the end was said from our side. */
   endSaid = false;
   destroyed = false;
+  gaveWay = false;
   /** What was taken of what was written. */
   readonly taken: number[] = [];
   #incoming: number[] = [];
@@ -51,6 +52,10 @@ export class MemoryStream implements ByteStream {
 
   end(): void {
     this.endSaid = true;
+  }
+
+  giveWay(): void {
+    this.gaveWay = true;
   }
 
   destroy(): void {
