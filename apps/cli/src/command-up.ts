@@ -1,7 +1,7 @@
 import { backendPrograms } from '@remio/backend-vm';
 import { frontendPrograms } from '@remio/frontend-vm';
 import { RecordingFile } from '@remio/hypervisor';
-import type { Topology } from '@remio/topology';
+import { type Topology, usesStdio } from '@remio/topology';
 import { InprocEngine, programOf } from '@remio/vm-runtime';
 import { deferred } from './deferred.js';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
@@ -19,8 +19,13 @@ export interface UpOptions {
   readonly untilDone: boolean;
 }
 
-const print = (json: boolean, value: object, text: string): void => {
-  console.log(json ? JSON.stringify(value) : text);
+/** Shows something: as JSON, or as text for people. */
+type Print = (value: object, text: string) => void;
+
+/** Where a guest's console has standard output, what the command says goes to standard error. */
+const printer = (topology: Topology, json: boolean): Print => {
+  const show = usesStdio(topology.vms) ? console.error : console.log;
+  return (value, text) => show(json ? JSON.stringify(value) : text);
 };
 
 /** `remio up`: boots a topology and shows what happens until it is stopped. */
@@ -34,6 +39,7 @@ const openFrontends = (topology: Topology): Set<string> =>
   new Set(topology.vms.filter((vm) => vm.remioDevs.every((end) => end.type === 'frontend')).map((vm) => vm.name));
 
 async function upProcesses(topology: Topology, options: UpOptions): Promise<ExitCode> {
+  const print = printer(topology, options.json);
   const open = openFrontends(topology);
   const over = deferred<ExitCode>();
   let failed = false;
@@ -53,7 +59,7 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
     onReport: (vm, event) => {
       const report = event as { readonly kind?: unknown; readonly vcpu?: unknown; readonly reason?: unknown };
       if (report.kind === 'latency') return;
-      print(options.json, { vm, event }, `${vm}: ${JSON.stringify(event)}`);
+      print({ vm, event }, `${vm}: ${JSON.stringify(event)}`);
       if (report.kind !== 'vcpu-off' || report.vcpu !== 0) return;
       if (report.reason !== undefined) failed = true;
       // Without its backend, no frontend will ever be done.
@@ -63,7 +69,6 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
     },
     onChild: (event) => {
       print(
-        options.json,
         event,
         `${event.name}: ${event.kind} (process ${event.pid})${event.kind === 'ended' ? ` ${event.how}` : ''}`,
       );
@@ -75,17 +80,13 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
   });
   // Stopped while it was booting.
   if (platform === undefined) return over.promise;
-  print(
-    options.json,
-    { endpoint: platform.endpoint },
-    `${topology.name} is up at ${platform.endpoint}; Ctrl-C stops it`,
-  );
+  print({ endpoint: platform.endpoint }, `${topology.name} is up at ${platform.endpoint}; Ctrl-C stops it`);
   const code = await over.promise;
   try {
     if (code !== EXIT.ENVIRONMENT) {
       const status = (await platform.query('status')) as PlatformStatus;
       const reports = (await platform.query('reports')) as Reports;
-      print(options.json, { status, reports }, `\n${renderVms(status)}\n\n${hopsOf(topology, status, reports)}`);
+      print({ status, reports }, `\n${renderVms(status)}\n\n${hopsOf(topology, status, reports)}`);
     }
   } catch (error) {
     // Ctrl-C in a terminal reaches the hypervisor as well, and it may be gone before it has answered.
@@ -118,6 +119,7 @@ async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCod
       throw new CommandError(error instanceof Error ? error.message : String(error), EXIT.USAGE);
     }
   }
+  const print = printer(topology, options.json);
   const open = openFrontends(topology);
   const over = deferred<ExitCode>();
   process.on('SIGINT', () => over.resolve(EXIT.SIGINT));
@@ -126,7 +128,7 @@ async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCod
   const recording = recordingOf(topology, options.record);
   const engine = InprocEngine.create(topology, (vm) => programs.get(vm.name) ?? (() => Promise.resolve()), {
     report: (vm, event) => {
-      print(options.json, { vm: vm.name, event }, `${vm.name}: ${JSON.stringify(event)}`);
+      print({ vm: vm.name, event }, `${vm.name}: ${JSON.stringify(event)}`);
       if (event.kind !== 'vcpu-off' || event['vcpu'] !== 0) return;
       if (event['reason'] !== undefined) failed = true;
       const known = open.delete(vm.name);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RunDirectory, sharedMemoryProblem } from '@remio/shared-memory';
-import type { Topology, Vm } from '@remio/topology';
+import { type Topology, usesStdio, type Vm } from '@remio/topology';
 import { Connection } from '@remio/transport';
 import { CommandError, EXIT } from './exit-codes.js';
 import { type ChildEvent, Supervisor } from './supervisor.js';
@@ -91,6 +91,7 @@ export class RunningPlatform {
               entry: entryOf(isBackend(vm) ? 'backend-vm' : 'frontend-vm', 'main.js'),
               args: [...common, '--vm', vm.name, '--connect', endpoint],
               restart: options.restart ?? true,
+              stdio: usesStdio([vm]),
               ...hostCpu,
             }),
           ),

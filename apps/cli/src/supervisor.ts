@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { join } from 'node:path';
+import { STDIO_VARIABLE } from '@remio/host-io';
 
 /** A process of the platform. */
 export interface ChildSpec {
@@ -13,7 +14,12 @@ export interface ChildSpec {
   readonly restart: boolean;
   /** Physical CPU of the host to pin it to (through taskset); absent: none. */
   readonly hostCpu?: number;
+  /** Whether it has the command's standard input and output, besides its own. */
+  readonly stdio?: boolean;
 }
+
+/** Descriptors of the command's standard input and output in a child that has them. */
+const STDIO_DESCRIPTORS = '4,5';
 
 export type ChildEvent =
   | { readonly kind: 'started'; readonly name: string; readonly pid: number }
@@ -105,7 +111,11 @@ export class Supervisor {
     const [command = process.execPath, ...args] =
       spec.hostCpu === undefined ? node : ['taskset', '-c', String(spec.hostCpu), ...node];
     const log: WriteStream = createWriteStream(join(this.#logs, `${spec.name}.log`), { flags: 'a' });
-    const started = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    const stdio = spec.stdio === true ? ([0, 1] as const) : [];
+    const started = spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...stdio],
+      env: { ...process.env, ...(spec.stdio === true ? { [STDIO_VARIABLE]: STDIO_DESCRIPTORS } : {}) },
+    });
     const tail: string[] = [];
     started.stdout?.pipe(log, { end: false });
     started.stderr?.pipe(log, { end: false });

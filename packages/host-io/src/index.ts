@@ -1,3 +1,4 @@
+export type { ByteStream, StreamSource } from '@remio/virtio-device';
 export * from './capture-file.js';
 export * from './file-storage.js';
 export { NodeStream } from './node-stream.js';

@@ -13,13 +13,21 @@ export interface NodeEnds {
   readonly endless?: boolean;
 }
 
+/** Told what whoever uses a connection does with it. */
+export interface StreamOwner {
+  /** It was given up. */
+  released?(): void;
+  /** One that waits may take its place. */
+  gaveWay?(): void;
+}
+
 /** A connection on streams of Node: sockets, pipes, files. */
 export class NodeStream implements ByteStream {
   handler: ByteStreamHandler = IGNORE;
   readonly #input: Readable | undefined;
   readonly #output: Writable | undefined;
   readonly #endless: boolean;
-  readonly #released: () => void;
+  readonly #owner: StreamOwner;
   readonly #received = new ChunkQueue();
   #finished = false;
   /** Bytes that the system has not taken yet. */
@@ -30,14 +38,14 @@ export class NodeStream implements ByteStream {
   #destroyed = false;
   #open: number;
 
-  /** @param released told when whoever used the connection has given it up */
-  constructor({ input, output, endless = false }: NodeEnds, released: () => void = () => {}) {
-    this.#released = released;
+  constructor({ input, output, endless = false }: NodeEnds, owner: StreamOwner = {}) {
+    this.#owner = owner;
     this.#input = input;
     this.#output = output;
     this.#endless = endless;
     const ends = new Set([input, output].filter((end) => end !== undefined));
-    this.#open = ends.size;
+    // What goes nowhere goes on as long as it is wanted.
+    this.#open = ends.size + (endless && output === undefined ? 1 : 0);
     for (const end of ends) {
       // What an error means is that the end is closed, which is told in a moment.
       end.on('error', () => {});
@@ -100,12 +108,16 @@ export class NodeStream implements ByteStream {
     this.#output?.end();
   }
 
+  giveWay(): void {
+    this.#owner.gaveWay?.();
+  }
+
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;
     this.#input?.destroy();
     this.#output?.destroy();
-    this.#released();
+    this.#owner.released?.();
   }
 
   #endClosed(): void {

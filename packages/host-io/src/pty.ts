@@ -84,6 +84,8 @@ class PtyStream implements ByteStream {
 
   end(): void {}
 
+  giveWay(): void {}
+
   destroy(): void {
     if (this.#closed) return;
     this.#closed = true;

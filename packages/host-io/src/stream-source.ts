@@ -30,9 +30,10 @@ const CONNECT_MS_MAX = 1000;
 
 /**
  * Opens what a line leads to.
+ * @param endless whether files and standard output stay open for later writes when the end was said
  * @returns what is wrong, and what would be right
  */
-export async function openEndpoint(endpoint: StreamEndpoint): Promise<Result<StreamSource, string>> {
+export async function openEndpoint(endpoint: StreamEndpoint, endless: boolean): Promise<Result<StreamSource, string>> {
   switch (endpoint.kind) {
     case 'pty':
       return openPty(endpoint.alias);
@@ -43,10 +44,10 @@ export async function openEndpoint(endpoint: StreamEndpoint): Promise<Result<Str
       return problem === undefined ? ok(new ConnectSource(endpoint.path)) : err(problem);
     }
     case 'file':
-      return openFiles(endpoint.input, endpoint.output);
+      return openFiles(endpoint.input, endpoint.output, endless);
     case 'stdio': {
       const [input, output] = stdioDescriptors();
-      return ok(new OnceSource({ input: inputOf(input), output: outputOf(output) }, output));
+      return ok(new OnceSource({ input: inputOf(input), output: outputOf(output), endless }, output));
     }
   }
 }
@@ -56,6 +57,8 @@ class ListenSource implements StreamSource {
   readonly #waiting: Socket[] = [];
   #handler: StreamSourceHandler | undefined;
   #current: NodeStream | undefined;
+  /** The client said its end, and whoever serves it has none to say: it goes when another one waits. */
+  #yielding = false;
   #listener: UnixListener | undefined;
 
   static async listen(path: string): Promise<Result<StreamSource, string>> {
@@ -85,6 +88,7 @@ class ListenSource implements StreamSource {
     }
     socket.on('error', () => {});
     this.#waiting.push(socket);
+    if (this.#yielding) this.#current?.end();
     this.#next();
   }
 
@@ -92,10 +96,20 @@ class ListenSource implements StreamSource {
     if (this.#handler === undefined || this.#current !== undefined) return;
     const socket = this.#waiting.shift();
     if (socket === undefined) return;
-    this.#current = new NodeStream({ input: socket, output: socket }, () => {
-      this.#current = undefined;
-      this.#next();
-    });
+    this.#yielding = false;
+    this.#current = new NodeStream(
+      { input: socket, output: socket },
+      {
+        released: () => {
+          this.#current = undefined;
+          this.#next();
+        },
+        gaveWay: () => {
+          this.#yielding = true;
+          if (this.#waiting.length > 0) this.#current?.end();
+        },
+      },
+    );
     this.#handler.connected(this.#current);
   }
 }
@@ -136,10 +150,18 @@ class ConnectSource implements StreamSource {
       return;
     }
     this.#waitMs = CONNECT_MS;
-    this.#current = new NodeStream({ input: connected.value, output: connected.value }, () => {
-      this.#current = undefined;
-      this.#again();
-    });
+    const current = new NodeStream(
+      { input: connected.value, output: connected.value },
+      {
+        released: () => {
+          this.#current = undefined;
+          this.#again();
+        },
+        // Whoever is connected to may wait for the end to listen again.
+        gaveWay: () => current.end(),
+      },
+    );
+    this.#current = current;
     handler.connected(this.#current);
   }
 
@@ -165,9 +187,11 @@ class OnceSource implements StreamSource {
   }
 
   open(handler: StreamSourceHandler): void {
-    this.#stream = new NodeStream(this.#ends, () => {
-      this.#forgetSize();
-      handler.gone();
+    this.#stream = new NodeStream(this.#ends, {
+      released: () => {
+        this.#forgetSize();
+        handler.gone();
+      },
     });
     handler.connected(this.#stream);
     const terminal = this.#terminal;
@@ -192,7 +216,11 @@ class OnceSource implements StreamSource {
   }
 }
 
-async function openFiles(input: string | undefined, output: string | undefined): Promise<Result<StreamSource, string>> {
+async function openFiles(
+  input: string | undefined,
+  output: string | undefined,
+  endless: boolean,
+): Promise<Result<StreamSource, string>> {
   const ends = {
     ...(input === undefined ? {} : { input: createReadStream(input, { highWaterMark: 64 * 1024 }) }),
     ...(output === undefined ? {} : { output: createWriteStream(output, { flags: 'a' }) }),
@@ -206,7 +234,7 @@ async function openFiles(input: string | undefined, output: string | undefined):
     ends.output?.destroy();
     return err(`a file of the line cannot be opened: ${messageOf(failed.reason)}`);
   }
-  return ok(new OnceSource({ ...ends, endless: true }));
+  return ok(new OnceSource({ ...ends, endless }));
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

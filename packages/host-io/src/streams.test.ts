@@ -100,7 +100,7 @@ class Line {
 }
 
 const line = async (endpoint: StreamEndpoint): Promise<Line> => {
-  const source = await openEndpoint(endpoint);
+  const source = await openEndpoint(endpoint, true);
   if (!source.ok) throw new Error(source.error);
   open.push(source.value);
   return new Line(source.value);
@@ -170,7 +170,7 @@ describe('a listened socket', () => {
     const path = join(folder, 'line');
     writeFileSync(path, '');
     await line({ kind: 'listen', path });
-    expect(await openEndpoint({ kind: 'listen', path })).toMatchObject({
+    expect(await openEndpoint({ kind: 'listen', path }, true)).toMatchObject({
       ok: false,
       error: expect.stringContaining('in use by another process'),
     });
@@ -179,9 +179,9 @@ describe('a listened socket', () => {
   });
 
   it('says what is wrong with its path', async () => {
-    const nowhere = await openEndpoint({ kind: 'listen', path: join(folder, 'none', 'line') });
+    const nowhere = await openEndpoint({ kind: 'listen', path: join(folder, 'none', 'line') }, true);
     expect(nowhere).toMatchObject({ ok: false, error: expect.stringContaining('cannot be listened on') });
-    const long = await openEndpoint({ kind: 'listen', path: join(folder, 'x'.repeat(200)) });
+    const long = await openEndpoint({ kind: 'listen', path: join(folder, 'x'.repeat(200)) }, true);
     expect(long).toMatchObject({ ok: false, error: expect.stringContaining('the system takes 107') });
   });
 });
@@ -269,7 +269,7 @@ describe('a pseudo-terminal', () => {
     await open.pop()?.close();
     expect(existsSync(alias)).toBe(false);
     writeFileSync(alias, 'precious');
-    expect(await openEndpoint({ kind: 'pty', alias })).toMatchObject({ ok: false });
+    expect(await openEndpoint({ kind: 'pty', alias }, true)).toMatchObject({ ok: false });
     expect(readFileSync(alias, 'utf8')).toBe('precious');
   });
 });
@@ -292,7 +292,7 @@ describe('files', () => {
   });
 
   it('that are not there are refused; what has no file for it goes nowhere', async () => {
-    expect(await openEndpoint({ kind: 'file', input: join(folder, 'none') })).toMatchObject({
+    expect(await openEndpoint({ kind: 'file', input: join(folder, 'none') }, true)).toMatchObject({
       ok: false,
       error: expect.stringContaining('cannot be opened'),
     });

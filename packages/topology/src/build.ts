@@ -163,7 +163,7 @@ function remioDev(
     ring: ringOf(end),
     ...(end.deadline === undefined ? {} : { deadline: Number(end.deadline) }),
     ...(device === undefined ? {} : { device }),
-    ...(end.driver === undefined ? {} : { driver: driverChoice(end.driver) }),
+    ...(end.driver === undefined ? {} : { driver: driverChoice(end.driver, { ...options, name }) }),
   };
 }
 

@@ -1,5 +1,7 @@
 import type { InterruptController } from '@remio/arch';
 import { APLIC_IRQ_LIMIT, GIC_FIRST_SPI, GIC_IRQ_LIMIT, PLIC_IRQ_LIMIT } from '@remio/arch';
+import { exclusiveOf } from './line.js';
+import { linesOf } from './lines.js';
 import { checkNetworks } from './network-checks.js';
 import type { Path, TopologySource } from './reader.js';
 import type { RemioDev, Topology, Vm } from './types.js';
@@ -42,6 +44,7 @@ export function checkTopology(source: TopologySource, topology: Topology): void 
   }
   checkPairs(source, topology);
   checkNetworks(source, topology);
+  checkLines(source, topology);
   checkCycles(source, topology);
 }
 
@@ -220,6 +223,20 @@ function checkPairs(source: TopologySource, topology: Topology): void {
       );
     }
     users.set(a.id, first.end);
+  }
+}
+
+function checkLines(source: TopologySource, topology: Topology): void {
+  const users = new Map<string, RemioDev>();
+  for (const { vm, end, line, place } of linesOf(topology)) {
+    const taken = exclusiveOf(line);
+    if (taken === undefined) continue;
+    const user = users.get(taken);
+    if (user !== undefined) {
+      const message = `${taken} is where a line of ${user.name} leads already`;
+      source.error('line', [...endPath(vm, end), ...place], message, 'let each line lead to a place of its own');
+    }
+    users.set(taken, end);
   }
 }
 

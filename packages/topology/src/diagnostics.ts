@@ -44,6 +44,7 @@ export const TOPOLOGY_RULES = {
   directory: 'The directory of a file system device is one that can be read (and written unless read_only).',
   network:
     'A network device is at one switch or TAP interface; a switch joins devices of one VM, each with its own MAC address.',
+  line: 'Standard input and output, and every path that is listened on, linked or written to, are of one line.',
   module: 'A module that the topology names exists.',
   program: 'A built-in program is one that there is.',
   'reference-limits': 'Under `profile: reference`, keys, interrupts and CPUs fit the eight bits of its messages.',

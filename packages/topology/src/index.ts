@@ -1,5 +1,6 @@
 export type {
   BlockModelOptions,
+  ConsoleModelOptions,
   DeviceChoice,
   EntropyModelOptions,
   FsModelOptions,
@@ -7,9 +8,17 @@ export type {
   NetModelOptions,
 } from './devices/index.js';
 export { type Diagnostic, type RuleId, renderDiagnostics, TOPOLOGY_RULES } from './diagnostics.js';
-export type { DriverChoice, NetstackOptions, RngDriverChoice, TapDriverOptions } from './drivers/index.js';
+export type {
+  ConsoleDriverChoice,
+  ConsoleDriverPort,
+  DriverChoice,
+  NetstackOptions,
+  RngDriverChoice,
+  TapDriverOptions,
+} from './drivers/index.js';
 export type { TopologyFiles } from './end-context.js';
 export { topologyJsonSchema } from './json-schema.js';
+export { usesStdio } from './lines.js';
 export * from './load.js';
 export * from './parse.js';
 export { topologySchema } from './schema.js';

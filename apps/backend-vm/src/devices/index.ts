@@ -2,6 +2,7 @@ import type { GuestDeviceEnd } from '@remio/guest';
 import type { DeviceChoice, DeviceRef } from '@remio/topology';
 import type { DeviceFactory, VirtioDevice } from '@remio/virtio-device';
 import { blockDevice } from './block.js';
+import { consoleDevice } from './console.js';
 import { entropyDevice } from './entropy.js';
 import { fsDevice } from './fs.js';
 import { BackendNetwork } from './net.js';
@@ -27,12 +28,14 @@ async function makeDevice(end: GuestDeviceEnd, network: BackendNetwork): Promise
   return module.default(reference.options);
 }
 
-function builtin(name: string, choice: DeviceChoice, network: BackendNetwork): VirtioDevice {
+function builtin(name: string, choice: DeviceChoice, network: BackendNetwork): VirtioDevice | Promise<VirtioDevice> {
   switch (choice.type) {
     case 'fs':
       return fsDevice(name, choice.options);
     case 'block':
       return blockDevice(name, choice.options);
+    case 'console':
+      return consoleDevice(name, choice.options);
     case 'entropy':
       return entropyDevice(choice.options);
     case 'net':

@@ -1,6 +1,7 @@
 import type { GuestCpu, GuestDeviceEnd, GuestProgram, GuestVm } from '@remio/guest';
 import type { DriverChoice } from '@remio/topology';
 import { blkVerify } from '../blk-verify.js';
+import { consoleLines } from './console.js';
 import { netstack } from './netstack.js';
 import { probe } from './probe.js';
 import { rng } from './rng.js';
@@ -16,6 +17,8 @@ function driverOf(choice: DriverChoice): DriverProgram {
       return (cpu, end, vm) => blkVerify(choice.options)(cpu, { ...vm, cpus: 1, devices: [end] });
     case 'probe':
       return probe;
+    case 'console':
+      return consoleLines(choice.options);
     case 'rng':
       return rng(choice.options);
     case 'tap':
@@ -31,6 +34,8 @@ function driverOf(choice: DriverChoice): DriverProgram {
  */
 export const drivers = (): GuestProgram => async (cpu, vm) => {
   const failures: string[] = [];
+  // What the host has for a driver: it wakes the tasks, which look for themselves.
+  cpu.onInterrupt(cpu.hostIrq, () => {});
   await Promise.all(
     vm.devices.map(async (end) => {
       // The runtime hands over the topology's own record, which was checked when the topology was read.

@@ -1,24 +1,27 @@
 import type { z } from 'zod';
 import type { EndContext, EndProblem, TopologyFiles } from '../end-context.js';
 import { type BlockModelOptions, blockOptions, blockProblems, blockSchema } from './block.js';
+import { type ConsoleModelOptions, consoleOptions, consoleSchema } from './console.js';
 import { type EntropyModelOptions, entropyOptions, entropySchema } from './entropy.js';
 import { type FsModelOptions, fsOptions, fsProblems, fsSchema } from './fs.js';
 
 import { type NetModelOptions, netOptions, netProblems, netSchema } from './net.js';
 
 export type { BlockModelOptions } from './block.js';
+export type { ConsoleModelOptions } from './console.js';
 export type { EntropyModelOptions } from './entropy.js';
 export type { FsModelOptions } from './fs.js';
 export type { NetLink, NetModelOptions } from './net.js';
 
 /** Device models that come with Remio: what a topology may say of each, one file a device. */
-export const deviceSchemas = [blockSchema, entropySchema, fsSchema, netSchema] as const;
+export const deviceSchemas = [blockSchema, consoleSchema, entropySchema, fsSchema, netSchema] as const;
 
 export type DeviceFile = z.output<(typeof deviceSchemas)[number]>;
 
 /** A built-in device model and what it is given. */
 export type DeviceChoice =
   | { readonly type: 'block'; readonly options: BlockModelOptions }
+  | { readonly type: 'console'; readonly options: ConsoleModelOptions }
   | { readonly type: 'entropy'; readonly options: EntropyModelOptions }
   | { readonly type: 'fs'; readonly options: FsModelOptions }
   | { readonly type: 'net'; readonly options: NetModelOptions };
@@ -30,6 +33,8 @@ export function deviceChoice(device: DeviceFile, context: EndContext): DeviceCho
       return { type: 'fs', options: fsOptions(device, context) };
     case 'block':
       return { type: 'block', options: blockOptions(device, context) };
+    case 'console':
+      return { type: 'console', options: consoleOptions(device, context) };
     case 'entropy':
       return { type: 'entropy', options: entropyOptions(device) };
     case 'net':
@@ -44,6 +49,7 @@ export function deviceProblems(choice: DeviceChoice, files: TopologyFiles): read
       return fsProblems(choice.options, files);
     case 'block':
       return blockProblems(choice.options, files);
+    case 'console':
     case 'entropy':
       return [];
     case 'net':

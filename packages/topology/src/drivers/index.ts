@@ -1,9 +1,12 @@
 import { z } from 'zod';
+import type { EndContext } from '../end-context.js';
 import { type BlkVerifyChoice, blkVerifyOptions, blkVerifySchema } from './blk-verify.js';
+import { type ConsoleDriverChoice, consoleDriverOptions, consoleDriverSchema } from './console.js';
 import { type NetstackOptions, netstackOptions, netstackSchema, type TapDriverOptions, tapSchema } from './net.js';
 import { type RngDriverChoice, rngOptions, rngSchema } from './rng.js';
 
 export type { BlkVerifyChoice } from './blk-verify.js';
+export type { ConsoleDriverChoice, ConsoleDriverPort } from './console.js';
 export type { NetstackOptions, TapDriverOptions } from './net.js';
 export type { RngDriverChoice } from './rng.js';
 
@@ -11,7 +14,14 @@ export type { RngDriverChoice } from './rng.js';
 const probeSchema = z.strictObject({ type: z.literal('probe') });
 
 /** Drivers that come with Remio: what a topology may say of each, one file a driver. */
-export const driverSchemas = [blkVerifySchema, probeSchema, rngSchema, tapSchema, netstackSchema] as const;
+export const driverSchemas = [
+  blkVerifySchema,
+  probeSchema,
+  consoleDriverSchema,
+  rngSchema,
+  tapSchema,
+  netstackSchema,
+] as const;
 
 export type DriverFile = z.output<(typeof driverSchemas)[number]>;
 
@@ -19,17 +29,20 @@ export type DriverFile = z.output<(typeof driverSchemas)[number]>;
 export type DriverChoice =
   | { readonly type: 'blk-verify'; readonly options: BlkVerifyChoice }
   | { readonly type: 'probe' }
+  | { readonly type: 'console'; readonly options: ConsoleDriverChoice }
   | { readonly type: 'rng'; readonly options: RngDriverChoice }
   | { readonly type: 'tap'; readonly options: TapDriverOptions }
   | { readonly type: 'netstack'; readonly options: NetstackOptions };
 
 /** What the driver gets of what the file says. */
-export function driverChoice(driver: DriverFile): DriverChoice {
+export function driverChoice(driver: DriverFile, context: EndContext): DriverChoice {
   switch (driver.type) {
     case 'blk-verify':
       return { type: 'blk-verify', options: blkVerifyOptions(driver) };
     case 'probe':
       return { type: 'probe' };
+    case 'console':
+      return { type: 'console', options: consoleDriverOptions(driver, context) };
     case 'rng':
       return { type: 'rng', options: rngOptions(driver) };
     case 'tap':

@@ -1,0 +1,36 @@
+import type { LineChoice } from './line.js';
+import type { Path } from './reader.js';
+import type { RemioDev, Topology, Vm } from './types.js';
+
+/** A line to the host, and where the topology says so. */
+export interface PlacedLine {
+  readonly vm: Vm;
+  readonly end: RemioDev;
+  readonly line: LineChoice;
+  /** From the end on. */
+  readonly place: Path;
+}
+
+/** Every line to the host of a topology's consoles, at both ends. */
+export function linesOf(topology: Pick<Topology, 'vms'>): readonly PlacedLine[] {
+  const lines: PlacedLine[] = [];
+  for (const vm of topology.vms) {
+    for (const end of vm.remioDevs) {
+      const { device, driver } = end;
+      if (device?.kind === 'builtin' && device.choice.type === 'console') {
+        device.choice.options.ports.forEach(({ line }, n) =>
+          lines.push({ vm, end, line, place: ['device', 'ports', n] }),
+        );
+      }
+      if (driver?.type === 'console') {
+        driver.options.ports.forEach(({ line }, n) => {
+          if (line.kind !== 'echo') lines.push({ vm, end, line, place: ['driver', 'ports', n] });
+        });
+      }
+    }
+  }
+  return lines;
+}
+
+/** Whether a line of one of the VMs is the command's standard input and output. */
+export const usesStdio = (vms: readonly Vm[]): boolean => linesOf({ vms }).some(({ line }) => line.kind === 'stdio');
