@@ -1,5 +1,6 @@
 import { ok } from '@remio/base';
-import { type DirectoryEntry, isComponent, type Outcome } from '@remio/virtio-device';
+import type { DirectoryEntry, Outcome } from '@remio/virtio-device';
+import { isComponent } from '@remio/virtio-spec';
 import { getdents64, lseek } from './linux-calls.js';
 
 /** `linux_dirent64`: d_ino u64, d_off s64, d_reclen u16, d_type u8, d_name. */

@@ -16,18 +16,17 @@ import {
 } from 'node:fs';
 import { constants as system } from 'node:os';
 import { err, ok, type Result } from '@remio/base';
-import {
-  type AttributeChanges,
-  type Attributes,
-  type DirectoryEntry,
-  type FileTree,
-  type Found,
-  type HostFile,
-  type HostNode,
-  isComponent,
-  type Outcome,
+import type {
+  AttributeChanges,
+  Attributes,
+  DirectoryEntry,
+  FileTree,
+  Found,
+  HostFile,
+  HostNode,
+  Outcome,
 } from '@remio/virtio-device';
-import { ERRNO, O_EXCL, O_RDWR } from '@remio/virtio-spec';
+import { ERRNO, isComponent, O_EXCL, O_RDWR } from '@remio/virtio-spec';
 import { readDirectoryEntries } from './directory-entries.js';
 import {
   AT_FDCWD,

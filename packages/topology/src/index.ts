@@ -12,6 +12,7 @@ export type {
   ConsoleDriverChoice,
   ConsoleDriverPort,
   DriverChoice,
+  FsCheckChoice,
   NetstackOptions,
   RngDriverChoice,
   TapDriverOptions,

@@ -7,7 +7,6 @@ export * from './device.js';
 export * from './entropy/device.js';
 export * from './fs/device.js';
 export * from './fs/file-tree.js';
-export { isComponent } from './fs/request.js';
 export { DEFAULT_FS_LIMITS, type FsLimits } from './fs/tables.js';
 export * from './mmio-registers.js';
 export { NetDevice, type NetOptions } from './net/device.js';

@@ -312,3 +312,13 @@ export const FUSE_DIRENT = layout({ ino: 'u64', off: 'u64', namelen: 'u32', type
 
 /** Bytes of a directory entry with its name and padding. */
 export const fuseDirentSize = (nameLength: number): number => Math.ceil((FUSE_DIRENT.size + nameLength) / 8) * 8;
+
+const SLASH = 0x2f;
+const DOT = 0x2e;
+
+/** Whether a name is one component that stays in its directory: not empty, without `/` or NUL, not `.` or `..`. */
+export const isComponent = (name: Uint8Array): boolean =>
+  name.length > 0 &&
+  !name.includes(SLASH) &&
+  !name.includes(0) &&
+  (name.length > 2 || !name.every((byte) => byte === DOT));

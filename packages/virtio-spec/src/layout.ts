@@ -5,23 +5,24 @@ const BYTES: Readonly<Record<FieldType, number>> = { u16: 2, u32: 4, i32: 4, u64
 
 type ValueOf<Type extends FieldType> = Type extends 'u64' ? bigint : number;
 
-type Fields = Readonly<Record<string, FieldType>>;
+/** Fields of a structure, in order. */
+export type StructFields = Readonly<Record<string, FieldType>>;
 
 /** Where the fields of a structure lie. */
-export interface Layout<F extends Fields> {
+export interface Layout<F extends StructFields> {
   /** Bytes. */
   readonly size: number;
   readonly fields: readonly { readonly name: keyof F & string; readonly type: FieldType; readonly offset: number }[];
 }
 
 /** The values of a structure's fields; 64 bits are exact. */
-export type Struct<F extends Fields> = { readonly [Name in keyof F]: ValueOf<F[Name]> };
+export type Struct<F extends StructFields> = { readonly [Name in keyof F]: ValueOf<F[Name]> };
 
 /** The values of a layout's fields. */
 export type StructOf<L> = L extends Layout<infer F> ? Struct<F> : never;
 
 /** A structure whose fields follow each other without holes. */
-export function layout<const F extends Fields>(types: F): Layout<F> {
+export function layout<const F extends StructFields>(types: F): Layout<F> {
   let offset = 0;
   const fields = Object.entries(types).map(([name, type]) => {
     const field = { name, type, offset };
@@ -32,7 +33,7 @@ export function layout<const F extends Fields>(types: F): Layout<F> {
 }
 
 /** Reads a structure; all of it lies within `view`. */
-export function readStruct<F extends Fields>(
+export function readStruct<F extends StructFields>(
   { fields }: Layout<F>,
   view: DataView,
   at: number,
@@ -45,7 +46,7 @@ export function readStruct<F extends Fields>(
 }
 
 /** Writes a structure; fields that are not given become 0. All of it lies within `view`. */
-export function writeStruct<F extends Fields>(
+export function writeStruct<F extends StructFields>(
   { fields }: Layout<F>,
   view: DataView,
   at: number,
@@ -56,7 +57,7 @@ export function writeStruct<F extends Fields>(
 }
 
 /** A structure as bytes, with room after it. */
-export function structBytes<F extends Fields>(
+export function structBytes<F extends StructFields>(
   of: Layout<F>,
   values: Partial<Struct<F>>,
   littleEndian = true,

@@ -2,6 +2,7 @@ import type { GuestCpu, GuestDeviceEnd, GuestProgram, GuestVm } from '@remio/gue
 import type { DriverChoice } from '@remio/topology';
 import { blkVerify } from '../blk-verify.js';
 import { consoleLines } from './console.js';
+import { fsCheck } from './fs-check.js';
 import { netstack } from './netstack.js';
 import { probe } from './probe.js';
 import { rng } from './rng.js';
@@ -15,6 +16,8 @@ function driverOf(choice: DriverChoice): DriverProgram {
     case 'blk-verify':
       // One of several devices of its VM: it has the vCPU that all drivers share.
       return (cpu, end, vm) => blkVerify(choice.options)(cpu, { ...vm, cpus: 1, devices: [end] });
+    case 'fs-check':
+      return fsCheck(choice.options);
     case 'probe':
       return probe;
     case 'console':

@@ -2,11 +2,13 @@ import { z } from 'zod';
 import type { EndContext } from '../end-context.js';
 import { type BlkVerifyChoice, blkVerifyOptions, blkVerifySchema } from './blk-verify.js';
 import { type ConsoleDriverChoice, consoleDriverOptions, consoleDriverSchema } from './console.js';
+import { type FsCheckChoice, fsCheckOptions, fsCheckSchema } from './fs-check.js';
 import { type NetstackOptions, netstackOptions, netstackSchema, type TapDriverOptions, tapSchema } from './net.js';
 import { type RngDriverChoice, rngOptions, rngSchema } from './rng.js';
 
 export type { BlkVerifyChoice } from './blk-verify.js';
 export type { ConsoleDriverChoice, ConsoleDriverPort } from './console.js';
+export type { FsCheckChoice } from './fs-check.js';
 export type { NetstackOptions, TapDriverOptions } from './net.js';
 export type { RngDriverChoice } from './rng.js';
 
@@ -21,6 +23,7 @@ export const driverSchemas = [
   rngSchema,
   tapSchema,
   netstackSchema,
+  fsCheckSchema,
 ] as const;
 
 export type DriverFile = z.output<(typeof driverSchemas)[number]>;
@@ -32,13 +35,16 @@ export type DriverChoice =
   | { readonly type: 'console'; readonly options: ConsoleDriverChoice }
   | { readonly type: 'rng'; readonly options: RngDriverChoice }
   | { readonly type: 'tap'; readonly options: TapDriverOptions }
-  | { readonly type: 'netstack'; readonly options: NetstackOptions };
+  | { readonly type: 'netstack'; readonly options: NetstackOptions }
+  | { readonly type: 'fs-check'; readonly options: FsCheckChoice };
 
 /** What the driver gets of what the file says. */
 export function driverChoice(driver: DriverFile, context: EndContext): DriverChoice {
   switch (driver.type) {
     case 'blk-verify':
       return { type: 'blk-verify', options: blkVerifyOptions(driver) };
+    case 'fs-check':
+      return { type: 'fs-check', options: fsCheckOptions(driver) };
     case 'probe':
       return { type: 'probe' };
     case 'console':

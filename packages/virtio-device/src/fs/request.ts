@@ -65,6 +65,7 @@ import {
   FUSE_WRITE,
   FUSE_WRITE_IN,
   FUSE_WRITE_OUT,
+  isComponent,
   NAME_MAX,
   PATH_MAX,
   readStruct,
@@ -241,13 +242,3 @@ function namesOf(bytes: Uint8Array, kinds: readonly ('name' | 'target')[]): read
   }
   return at === bytes.length ? names : ERRNO.EINVAL;
 }
-
-const SLASH = 0x2f;
-const DOT = 0x2e;
-
-/** Whether a name is one component that stays in its directory: not empty, without `/`, not `.` or `..`. */
-export const isComponent = (name: Uint8Array): boolean =>
-  name.length > 0 &&
-  !name.includes(SLASH) &&
-  !name.includes(0) &&
-  (name.length > 2 || !name.every((byte) => byte === DOT));
