@@ -5,6 +5,7 @@ import { drivers } from './drivers/index.js';
 import { mmioPing } from './mmio-ping.js';
 
 export type { DriverProgram } from './drivers/index.js';
+export { nbd } from './drivers/nbd.js';
 export { blkRead, blkVerify, mmioPing };
 
 /** A VM that does nothing: it waits for interrupts. */

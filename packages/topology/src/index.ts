@@ -13,6 +13,7 @@ export type {
   ConsoleDriverPort,
   DriverChoice,
   FsCheckChoice,
+  NbdDriverChoice,
   NetstackOptions,
   RngDriverChoice,
   TapDriverOptions,

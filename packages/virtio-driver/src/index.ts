@@ -16,3 +16,4 @@ export type { ReceivedFrame } from './net/receive-ring.js';
 export type { TransmitBuffer } from './net/transmit-ring.js';
 export * from './rng-driver.js';
 export * from './shared-allocator.js';
+export * from './shared-pool.js';

@@ -3,6 +3,7 @@ import type { DriverChoice } from '@remio/topology';
 import { blkVerify } from '../blk-verify.js';
 import { consoleLines } from './console.js';
 import { fsCheck } from './fs-check.js';
+import { nbd } from './nbd.js';
 import { netstack } from './netstack.js';
 import { probe } from './probe.js';
 import { rng } from './rng.js';
@@ -22,6 +23,8 @@ function driverOf(choice: DriverChoice): DriverProgram {
       return probe;
     case 'console':
       return consoleLines(choice.options);
+    case 'nbd':
+      return nbd(choice.options);
     case 'rng':
       return rng(choice.options);
     case 'tap':

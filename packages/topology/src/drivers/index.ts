@@ -3,12 +3,14 @@ import type { EndContext } from '../end-context.js';
 import { type BlkVerifyChoice, blkVerifyOptions, blkVerifySchema } from './blk-verify.js';
 import { type ConsoleDriverChoice, consoleDriverOptions, consoleDriverSchema } from './console.js';
 import { type FsCheckChoice, fsCheckOptions, fsCheckSchema } from './fs-check.js';
+import { type NbdDriverChoice, nbdOptions, nbdSchema } from './nbd.js';
 import { type NetstackOptions, netstackOptions, netstackSchema, type TapDriverOptions, tapSchema } from './net.js';
 import { type RngDriverChoice, rngOptions, rngSchema } from './rng.js';
 
 export type { BlkVerifyChoice } from './blk-verify.js';
 export type { ConsoleDriverChoice, ConsoleDriverPort } from './console.js';
 export type { FsCheckChoice } from './fs-check.js';
+export type { NbdDriverChoice } from './nbd.js';
 export type { NetstackOptions, TapDriverOptions } from './net.js';
 export type { RngDriverChoice } from './rng.js';
 
@@ -18,6 +20,7 @@ const probeSchema = z.strictObject({ type: z.literal('probe') });
 /** Drivers that come with Remio: what a topology may say of each, one file a driver. */
 export const driverSchemas = [
   blkVerifySchema,
+  nbdSchema,
   probeSchema,
   consoleDriverSchema,
   rngSchema,
@@ -33,6 +36,7 @@ export type DriverChoice =
   | { readonly type: 'blk-verify'; readonly options: BlkVerifyChoice }
   | { readonly type: 'probe' }
   | { readonly type: 'console'; readonly options: ConsoleDriverChoice }
+  | { readonly type: 'nbd'; readonly options: NbdDriverChoice }
   | { readonly type: 'rng'; readonly options: RngDriverChoice }
   | { readonly type: 'tap'; readonly options: TapDriverOptions }
   | { readonly type: 'netstack'; readonly options: NetstackOptions }
@@ -49,6 +53,8 @@ export function driverChoice(driver: DriverFile, context: EndContext): DriverCho
       return { type: 'probe' };
     case 'console':
       return { type: 'console', options: consoleDriverOptions(driver, context) };
+    case 'nbd':
+      return { type: 'nbd', options: nbdOptions(driver, context) };
     case 'rng':
       return { type: 'rng', options: rngOptions(driver) };
     case 'tap':
