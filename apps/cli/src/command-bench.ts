@@ -50,7 +50,7 @@ function scratchDisk(bytes: number): { readonly path: string; remove(): void } {
   const content = new Uint8Array(bytes);
   new Prng(1).fill(content);
   writeImage(path, content);
-  return { path, remove: scratch.remove };
+  return { path, remove: () => scratch.remove() };
 }
 
 const withOptions = (topology: Topology, options: object): Topology => ({

@@ -29,6 +29,10 @@ describe('a run\u2019s directory', () => {
     expect(existsSync(made.path)).toBe(false);
   });
 
+  it('is another one for every run of a process', () => {
+    expect(new Set([0, 1, 2].map(() => RunDirectory.create(base).path)).size).toBe(3);
+  });
+
   it('is removed by the next start when its owner was killed, whole or half made', () => {
     const gone = dead();
     const stale = [directory(`remio-${gone}-a`, gone), directory(`remio-${gone}-b`)];

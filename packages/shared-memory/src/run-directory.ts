@@ -31,6 +31,7 @@ function alive(pid: number): boolean {
  * outlives the run.
  */
 export class RunDirectory {
+  static #made = 0;
   readonly path: string;
 
   private constructor(path: string) {
@@ -43,7 +44,8 @@ export class RunDirectory {
    */
   static create(base = SHM): RunDirectory {
     RunDirectory.removeStale(base);
-    const path = join(base, `${PREFIX}${process.pid}-${Date.now().toString(36)}`);
+    RunDirectory.#made += 1;
+    const path = join(base, `${PREFIX}${process.pid}-${Date.now().toString(36)}-${RunDirectory.#made}`);
     mkdirSync(path, { mode: 0o700 });
     writeFileSync(join(path, OWNER), String(process.pid), { mode: 0o600 });
     return new RunDirectory(path);
