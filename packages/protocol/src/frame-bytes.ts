@@ -14,6 +14,8 @@ export const TRANSIENT_BYTES_MAX = 128;
  * frame's own fields.
  */
 const scratch = Buffer.alloc(FRAME_BYTES_MAX);
+/** The same bytes without Buffer's prototype, whose methods are looked up anew at each call. */
+const plain = new Uint8Array(scratch.buffer, scratch.byteOffset, scratch.length);
 const view = new DataView(scratch.buffer, scratch.byteOffset, scratch.length);
 
 /** The first bytes of the buffer as frames of every short length: making a view costs more than writing the frame. */
@@ -57,7 +59,7 @@ export class FrameWriter {
   text(value: string): void {
     const bytes = Buffer.from(value);
     this.u32(bytes.length);
-    scratch.set(bytes, this.#at);
+    plain.set(bytes, this.#at);
     this.#at += bytes.length;
   }
 
@@ -85,7 +87,7 @@ export class FrameReader {
   /** @throws MalformedFrame if it is too long */
   open(bytes: Uint8Array): void {
     if (bytes.length > FRAME_BYTES_MAX) throw new MalformedFrame(`a frame of ${bytes.length} bytes`);
-    scratch.set(bytes);
+    plain.set(bytes);
     this.#at = 0;
     this.#end = bytes.length;
   }

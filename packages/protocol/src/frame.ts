@@ -100,7 +100,7 @@ const writer = new FrameWriter();
 const reader = new FrameReader();
 
 function writeRecords<R>(frame: RecordFrame<R>, write: (out: FrameWriter, record: R) => void): void {
-  assert(frame.records.length <= RECORDS_PER_FRAME_MAX, `${frame.records.length} records in one frame`);
+  assert(frame.records.length <= RECORDS_PER_FRAME_MAX, 'the records fit a frame');
   writer.u8(RECORDS_MARK);
   writer.u32(frame.session);
   writer.count(frame.seq);
@@ -171,16 +171,31 @@ export function transientHypervisorFrame(frame: RecordFrame<HypervisorRecord>): 
   return writer.transient();
 }
 
+/** Whether a frame carries records: then it is read by {@link decodeVmFrame} or {@link decodeHypervisorFrame}. */
+export const carriesRecords = (bytes: Uint8Array): boolean => bytes[0] === RECORDS_MARK;
+
 /** Reads what a VM's process sent. Whatever the bytes are, the answer is a message or what is wrong with them. */
-export const decodeVmMessage = (bytes: Uint8Array): Result<VmMessage, string> => decode(bytes, readVmRecord);
+export const decodeVmMessage = (bytes: Uint8Array): Result<VmMessage, string> =>
+  carriesRecords(bytes) ? decodeVmFrame(bytes) : decodeControl(bytes);
 
 /** Reads what the hypervisor sent. */
 export const decodeHypervisorMessage = (bytes: Uint8Array): Result<HypervisorMessage, string> =>
-  decode(bytes, readHypervisorRecord);
+  carriesRecords(bytes) ? decodeHypervisorFrame(bytes) : decodeControl(bytes);
 
-function decode<R>(bytes: Uint8Array, read: (from: FrameReader) => R): Result<ControlMessage | RecordFrame<R>, string> {
+/** Reads a frame of records of a VM's process. */
+export const decodeVmFrame = (bytes: Uint8Array): Result<RecordFrame<VmRecord>, string> =>
+  orMalformed(() => decodeRecords(bytes, readVmRecord));
+
+/** Reads a frame of records of the hypervisor. */
+export const decodeHypervisorFrame = (bytes: Uint8Array): Result<RecordFrame<HypervisorRecord>, string> =>
+  orMalformed(() => decodeRecords(bytes, readHypervisorRecord));
+
+/** Reads a message that carries no records. */
+export const decodeControl = (bytes: Uint8Array): Result<ControlMessage, string> => orMalformed(() => unpack(bytes));
+
+function orMalformed<T>(decode: () => T): Result<T, string> {
   try {
-    return ok(bytes[0] === RECORDS_MARK ? decodeRecords(bytes, read) : decodeControl(bytes));
+    return ok(decode());
   } catch (error) {
     if (error instanceof MalformedFrame) return err(error.message);
     throw error;
@@ -203,7 +218,7 @@ function decodeRecords<R>(bytes: Uint8Array, read: (from: FrameReader) => R): Re
 }
 
 /** @throws MalformedFrame */
-function decodeControl(bytes: Uint8Array): ControlMessage {
+function unpack(bytes: Uint8Array): ControlMessage {
   if (bytes.length > CONTROL_BYTES_MAX) throw new MalformedFrame(`a message of ${bytes.length} bytes`);
   let fields: unknown;
   try {

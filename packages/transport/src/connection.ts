@@ -2,12 +2,13 @@ import { err, ok, type Result } from '@remio/base';
 import {
   type ControlMessage,
   CREDIT,
-  decodeHypervisorMessage,
+  carriesRecords,
+  decodeControl,
+  decodeHypervisorFrame,
   encodeVmMessage,
   type HypervisorRecord,
   Link,
   PROTOCOL_VERSION,
-  type RecordFrame,
   type Refusal,
   transientVmFrame,
   type VmRecord,
@@ -215,17 +216,26 @@ export class Connection {
   }
 
   #take(bytes: Buffer): void {
-    const decoded = decodeHypervisorMessage(bytes);
-    if (!decoded.ok) this.#lost(`the hypervisor sent what is no frame: ${decoded.error}`);
-    else if (decoded.value.kind === 'records') this.#records(decoded.value, bytes.length);
-    else this.#control(decoded.value);
+    if (carriesRecords(bytes)) {
+      this.#records(bytes);
+      return;
+    }
+    const decoded = decodeControl(bytes);
+    if (decoded.ok) this.#control(decoded.value);
+    else this.#lost(`the hypervisor sent what is no frame: ${decoded.error}`);
   }
 
-  #records(frame: RecordFrame<HypervisorRecord>, bytes: number): void {
+  #records(bytes: Buffer): void {
+    const decoded = decodeHypervisorFrame(bytes);
+    if (!decoded.ok) {
+      this.#lost(`the hypervisor sent what is no frame: ${decoded.error}`);
+      return;
+    }
+    const frame = decoded.value;
     const link = this.#link;
     const wrong =
       frame.session === this.#session
-        ? link.receive(frame.seq, frame.ack, bytes)
+        ? link.receive(frame.seq, frame.ack, bytes.length)
         : `frame ${frame.seq} of session ${frame.session}, which is another`;
     if (wrong !== undefined) {
       this.#lost(wrong);

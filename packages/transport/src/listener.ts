@@ -2,12 +2,14 @@ import { randomBytes } from 'node:crypto';
 import {
   type ControlMessage,
   CREDIT,
+  carriesRecords,
+  decodeControl,
+  decodeVmFrame,
   decodeVmMessage,
   encodeHypervisorMessage,
   type HypervisorRecord,
   Link,
   PROTOCOL_VERSION,
-  type RecordFrame,
   type Refusal,
   transientHypervisorFrame,
   type VmRecord,
@@ -27,6 +29,8 @@ export interface ListenerHandler {
    * @param transitNs time on the way, if the peer said when it sent; 0 otherwise
    */
   onRecords(peer: Peer, records: readonly VmRecord[], arrivedAt: number, transitNs: number): void;
+  /** Records that arrived caused some to be sent. @param turnNs time from the one to the other */
+  onTurn?(turnNs: number): void;
   onReport(peer: Peer, vm: string, event: unknown): void;
   /** Answers a query of an observer or a VM's process. */
   onQuery(what: string, argument: unknown): unknown;
@@ -64,6 +68,8 @@ export class Listener {
   readonly #dirty: PeerState[] = [];
   readonly #timer: NodeJS.Timeout;
   #watchedAt = hostTime();
+  /** When the records arrived that are being dealt with, if they have caused nothing yet; 0: none. */
+  #arrivedAt = 0;
   #nextSession = 1;
   #closed = false;
 
@@ -71,6 +77,7 @@ export class Listener {
     this.#handler = handler;
     this.#digest = digest;
     this.#socket = new FrameSocket(router, ([route, bytes]) => {
+      this.#arrivedAt = 0;
       if (route !== undefined && bytes !== undefined) this.#take(route, bytes);
       this.flush();
       this.#socket.receive();
@@ -154,7 +161,11 @@ export class Listener {
     const { link } = peer;
     for (let records = link.take(); records !== undefined; records = link.take()) {
       this.frames.sent += 1;
-      link.weigh(this.#sendRecords(peer, link.sent, records, hostTime()));
+      const sentAt = hostTime();
+      link.weigh(this.#sendRecords(peer, link.sent, records, sentAt));
+      if (this.#arrivedAt === 0) continue;
+      this.#handler.onTurn?.(sentAt - this.#arrivedAt);
+      this.#arrivedAt = 0;
     }
   }
 
@@ -169,43 +180,65 @@ export class Listener {
 
   #take(route: Buffer, bytes: Buffer): void {
     const peer = this.#peers.at(route);
+    if (peer === undefined) this.#stranger(route, bytes);
+    else if (carriesRecords(bytes)) this.#records(peer, bytes);
+    else this.#message(peer, bytes);
+  }
+
+  /** A frame of whoever has no session. */
+  #stranger(route: Buffer, bytes: Buffer): void {
     const decoded = decodeVmMessage(bytes);
     if (!decoded.ok) {
-      const who = peer === undefined ? 'a stranger' : peer.vms.join(', ');
-      this.#handler.onRefused(`a frame of ${who}: ${decoded.error}`);
-      if (peer === undefined) this.#refuse(route, 'protocol', decoded.error);
-      else this.cut(peer.session, decoded.error);
+      this.#handler.onRefused(`a frame of a stranger: ${decoded.error}`);
+      this.#refuse(route, 'protocol', decoded.error);
       return;
     }
     const message = decoded.value;
-    if (peer === undefined) {
-      if (message.kind === 'hello') this.#hello(route, message);
-      else if (message.kind === 'resume') this.#resume(route, message);
-      // Late frames of a peer that was cut off or came back elsewhere are not worth an answer each.
-      else if (message.kind === 'query') this.#refuse(route, 'protocol', 'say HELLO first');
-      return;
-    }
-    peer.lastHeard = hostTime();
-    if (message.kind === 'records') this.#records(peer, message, bytes.length);
-    else this.#control(peer, message);
+    if (message.kind === 'hello') this.#hello(route, message);
+    else if (message.kind === 'resume') this.#resume(route, message);
+    // Late frames of a peer that was cut off or came back elsewhere are not worth an answer each.
+    else if (message.kind === 'query') this.#refuse(route, 'protocol', 'say HELLO first');
   }
 
-  #records(peer: PeerState, frame: RecordFrame<VmRecord>, bytes: number): void {
+  #records(peer: PeerState, bytes: Buffer): void {
+    const decoded = decodeVmFrame(bytes);
+    if (!decoded.ok) {
+      this.#malformed(peer, decoded.error);
+      return;
+    }
+    const frame = decoded.value;
     const { link } = peer;
     const wrong =
       frame.session === peer.session
-        ? link.receive(frame.seq, frame.ack, bytes)
+        ? link.receive(frame.seq, frame.ack, bytes.length)
         : `frame ${frame.seq} of session ${frame.session}, which is another`;
     if (wrong !== undefined) {
       this.cut(peer.session, wrong);
       return;
     }
     this.frames.received += 1;
-    const arrivedAt = peer.lastHeard;
+    const arrivedAt = hostTime();
+    peer.lastHeard = arrivedAt;
+    this.#arrivedAt = arrivedAt;
     this.#handler.onRecords(peer, frame.records, arrivedAt, frame.sentAt === 0 ? 0 : arrivedAt - frame.sentAt);
     // What waited for this acknowledgement may go. The peer is told apart that it may go on, lest both wait.
     if (link.queued > 0) this.#dirty.push(peer);
     if (link.owesAck) this.#acknowledge(peer);
+  }
+
+  #message(peer: PeerState, bytes: Buffer): void {
+    const decoded = decodeControl(bytes);
+    if (!decoded.ok) {
+      this.#malformed(peer, decoded.error);
+      return;
+    }
+    peer.lastHeard = hostTime();
+    this.#control(peer, decoded.value);
+  }
+
+  #malformed(peer: PeerState, error: string): void {
+    this.#handler.onRefused(`a frame of ${peer.vms.join(', ')}: ${error}`);
+    this.cut(peer.session, error);
   }
 
   #control(peer: PeerState, message: ControlMessage): void {

@@ -23,12 +23,14 @@ export interface PeerState extends Peer {
   away: NodeJS.Timeout | undefined;
 }
 
-/** Bytes of a routing id that ZeroMQ chose: a zero, and 32 bits. */
+/** Bytes of a routing id that ZeroMQ chose: a zero, and a number. */
 const CHOSEN_BYTES = 5;
 
 /** A routing id as the key of a map: the number that ZeroMQ chose, or the bytes that the peer did. */
-const keyOf = (route: Buffer): number | string =>
-  route.length === CHOSEN_BYTES && route[0] === 0 ? route.readUInt32LE(1) : route.toString('latin1');
+function keyOf(route: Buffer): number | string {
+  if (route.length !== CHOSEN_BYTES || route[0] !== 0) return route.toString('latin1');
+  return (route[1] ?? 0) | ((route[2] ?? 0) << 8) | ((route[3] ?? 0) << 16) | ((route[4] ?? 0) << 24);
+}
 
 /** Peers by the routing id of their connection, and by session. */
 export class PeerTable {

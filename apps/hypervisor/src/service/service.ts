@@ -33,7 +33,7 @@ export class HypervisorService {
   readonly #incarnations: number[];
   /** Time of frames on their way here, by VM. */
   readonly #transit: readonly Latency[];
-  /** Time that the platform takes for a frame. */
+  /** Time from a frame's arrival to that of the first that it caused being sent. */
   readonly #turn = new Latency();
   /** Newest report of each kind, by VM. */
   readonly #reports = new Map<string, Map<string, unknown>>();
@@ -81,6 +81,7 @@ export class HypervisorService {
       admit: (vms) => service.#admit(vms),
       onAttached: (peer) => service.#attached(peer),
       onRecords: (peer, records, arrivedAt, transit) => service.#records(peer, records, arrivedAt, transit),
+      onTurn: (turnNs) => service.#turn.record(turnNs),
       onReport: (_, vm, event) => service.#report(vm, event),
       onQuery: (what, argument) => service.#query(what, argument),
       onLost: (peer, reason) => service.#lost(peer, reason),
@@ -151,7 +152,6 @@ export class HypervisorService {
     }
     const [first] = records;
     if (transit > 0 && first !== undefined) this.#transit[first.vm]?.record(transit);
-    this.#turn.record(hostTime() - arrived);
     if (this.#options.topology.hasDeadlines) this.#armDeadline();
   }
 
