@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Latency } from './index.js';
+import { Latency, showRate } from './index.js';
 
 const of = (...samples: readonly number[]): Latency => {
   const latency = new Latency();
@@ -37,5 +37,15 @@ describe('latencies', () => {
     latency.reset();
     expect(latency.summary()).toEqual(none);
     expect(latency.count).toBe(0);
+  });
+});
+
+describe('throughput for people', () => {
+  it.each([
+    [512 * 1024, 1e9, '512 KiB/s'],
+    [3 * 2 ** 20, 2e9, '1.5 MiB/s'],
+    [300 * 2 ** 20, 1e9, '300 MiB/s'],
+  ])('%i bytes in %i ns are %s', (bytes, nanoseconds, text) => {
+    expect(showRate(bytes, nanoseconds)).toBe(text);
   });
 });

@@ -10,9 +10,12 @@ export function showDuration(nanoseconds: number): string {
   return `${Math.round(nanoseconds)} ns`;
 }
 
-/** A throughput for people. */
-export const showRate = (bytes: number, nanoseconds: number): string =>
-  `${(bytes / 2 ** 20 / (nanoseconds / 1e9)).toFixed(0)} MiB/s`;
+/** A throughput for people: two digits and more. */
+export function showRate(bytes: number, nanoseconds: number): string {
+  const rate = bytes / (nanoseconds / 1e9);
+  if (rate < 2 ** 20) return `${(rate / 2 ** 10).toFixed(0)} KiB/s`;
+  return `${(rate / 2 ** 20).toFixed(rate < 10 * 2 ** 20 ? 1 : 0)} MiB/s`;
+}
 
 /** Rows as a table with aligned columns; the first row is the heading. */
 export function renderTable(rows: readonly (readonly string[])[]): string {
