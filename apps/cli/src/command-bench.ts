@@ -9,6 +9,7 @@ import type { Topology, Vm } from '@remio/topology';
 import { InprocEngine, programOf } from '@remio/vm-runtime';
 import { deferred } from './deferred.js';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
+import { Progress } from './progress.js';
 import { RunningPlatform, scratchDirectory, writeImage } from './running-platform.js';
 import { topologyOf } from './topology-file.js';
 
@@ -118,6 +119,7 @@ async function floor(count: number): Promise<number> {
 
 async function benchMmio({ quick, json }: BenchOptions): Promise<ExitCode> {
   const runs = quick ? 3 : 5;
+  const progress = new Progress(runs, { json });
   const disk = scratchDisk(MiB);
   const ratios: number[] = [];
   const floors: number[] = [];
@@ -125,6 +127,7 @@ async function benchMmio({ quick, json }: BenchOptions): Promise<ExitCode> {
   try {
     const topology = topologyOf(topologyPath('ping-aarch64'), [disk.path]);
     for (let run = 0; run < runs; run += 1) {
+      progress.at(run, 'runs');
       const under = await floor(quick ? 2000 : 5000);
       const { p50Ns = 0 } = await reportOf(topology, disk.path, 'mmio-ping', PINNED_CPU);
       floors.push(under);
@@ -132,6 +135,7 @@ async function benchMmio({ quick, json }: BenchOptions): Promise<ExitCode> {
       ratios.push(p50Ns / under);
     }
   } finally {
+    progress.clear();
     disk.remove();
   }
   const result = { ratio: median(ratios), ratios, floorNs: median(floors), roundTripNs: median(ours), frames: 4 };
@@ -151,6 +155,8 @@ async function benchMmio({ quick, json }: BenchOptions): Promise<ExitCode> {
 }
 
 async function benchInproc({ quick, json }: BenchOptions): Promise<ExitCode> {
+  const runs = quick ? 3 : 5;
+  const progress = new Progress(runs, { json });
   const disk = scratchDisk(MiB);
   const rates: number[] = [];
   try {
@@ -161,7 +167,8 @@ async function benchInproc({ quick, json }: BenchOptions): Promise<ExitCode> {
       timed: false,
     });
     const table = { ...backendPrograms, ...frontendPrograms };
-    for (let run = 0; run < (quick ? 3 : 5); run += 1) {
+    for (let run = 0; run < runs; run += 1) {
+      progress.at(run, 'runs');
       const programs = new Map<Vm, Awaited<ReturnType<typeof programOf>>>();
       for (const vm of topology.vms) programs.set(vm, await programOf(vm, table));
       const got = deferred<number | string>();
@@ -180,6 +187,7 @@ async function benchInproc({ quick, json }: BenchOptions): Promise<ExitCode> {
       rates.push(count / (ns / 1e9));
     }
   } finally {
+    progress.clear();
     disk.remove();
   }
   const rate = median(rates);
@@ -213,6 +221,8 @@ async function plainReads(path: string, total: number): Promise<number> {
 }
 
 async function benchBlock({ quick, json }: BenchOptions): Promise<ExitCode> {
+  const runs = quick ? 3 : 5;
+  const progress = new Progress(runs, { json });
   const disk = scratchDisk(64 * MiB);
   const ratios: number[] = [];
   const floors: number[] = [];
@@ -221,7 +231,8 @@ async function benchBlock({ quick, json }: BenchOptions): Promise<ExitCode> {
   let interrupts = 0;
   try {
     const topology = topologyOf(topologyPath('bench-block'), [disk.path]);
-    for (let run = 0; run < (quick ? 3 : 5); run += 1) {
+    for (let run = 0; run < runs; run += 1) {
+      progress.at(run, 'runs');
       await plainReads(disk.path, 256 * MiB);
       const under = await plainReads(disk.path, 1024 * MiB);
       const report = await reportOf(topology, disk.path, 'blk-read');
@@ -233,6 +244,7 @@ async function benchBlock({ quick, json }: BenchOptions): Promise<ExitCode> {
       ratios.push(rate / under);
     }
   } finally {
+    progress.clear();
     disk.remove();
   }
   const show = (rate: number): string => `${(rate / MiB).toFixed(0)} MiB/s`;

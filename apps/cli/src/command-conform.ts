@@ -1,6 +1,7 @@
 import type { RecordCarrier } from '@remio/hypervisor/conformance';
 import { decodeHypervisorMessage, decodeVmMessage, encodeHypervisorMessage, encodeVmMessage } from '@remio/protocol';
 import { EXIT, type ExitCode } from './exit-codes.js';
+import { Progress } from './progress.js';
 import { bigintAsHex, renderMismatch, runVectorFile } from './vector-file.js';
 
 export interface ConformOptions {
@@ -33,10 +34,13 @@ export async function conform(files: readonly string[], options: ConformOptions)
   let passed = 0;
   let failed = 0;
   const deviations = new Map<string, number>();
+  const progress = new Progress(files.length, options);
   const tell = (file: string, what: object, text: string): void => {
+    progress.clear();
     console.log(options.json ? JSON.stringify({ file, ...what }, bigintAsHex) : text);
   };
-  for (const file of files) {
+  for (const [index, file] of files.entries()) {
+    progress.at(index, file);
     const ran = await runVectorFile(file, () => mode);
     const problem = !ran.ok ? ran.error : ran.value.whole ? undefined : 'it ends among its steps';
     if (!ran.ok || problem !== undefined) {
@@ -56,6 +60,7 @@ export async function conform(files: readonly string[], options: ConformOptions)
     }
     if (options.json) tell(file, outcome, '');
   }
+  progress.clear();
   if (!options.json) {
     for (const [rule, count] of [...deviations].sort(([a], [b]) => (a < b ? -1 : 1))) {
       console.log(`${rule}: differs from the reference in ${count} file${count === 1 ? '' : 's'}`);

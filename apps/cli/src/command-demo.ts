@@ -5,12 +5,15 @@ import { Prng } from '@remio/base';
 import { renderTable, showDuration, showRate } from '@remio/telemetry';
 import { deferred } from './deferred.js';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
+import { Progress } from './progress.js';
 import { copyImage, RunningPlatform, scratchDirectory, writeImage } from './running-platform.js';
 import { type PlatformStatus, type Reports, renderHops } from './status.js';
 import { topologyOf } from './topology-file.js';
 
 /** Bytes of the disk that is made when none is given. */
 const DISK_BYTES = 64 * 1024 * 1024;
+/** What a topology's bar counts: the boot, and each of its two disks. */
+const STAGES = 3;
 /** Milliseconds for one topology's work. */
 const WORK_MS = 60_000;
 
@@ -43,6 +46,7 @@ interface Verified {
 /** `remio demo`: both architectures, real processes, a real disk, every byte checked. */
 export async function demo(options: DemoOptions): Promise<ExitCode> {
   const scratch = scratchDirectory();
+  const progress = new Progress(STAGES * TOPOLOGIES.length, options);
   const stopped = deferred<ExitCode>();
   const stopping = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -56,21 +60,24 @@ export async function demo(options: DemoOptions): Promise<ExitCode> {
     const expected = sha256Of(original);
     say(options, `disk ${options.disk ?? '(generated)'}: SHA-256 ${expected}`);
     let good = true;
-    for (const name of TOPOLOGIES) {
+    for (const [index, name] of TOPOLOGIES.entries()) {
+      const stage = (n: number, what: string): void => progress.at(STAGES * index + n, `${name}: ${what}`);
       const file = join(import.meta.dirname, '..', '..', '..', 'deploy', 'topologies', `${name}.yaml`);
-      const ended = await one(file, name, original, scratch.path, expected, options, stopping.signal).catch(
+      const ended = await one(file, name, original, scratch.path, expected, options, stopping.signal, stage).catch(
         (error: unknown) => {
           // What a signal interrupts fails in its own way.
           if (!stopping.signal.aborted) throw error;
           return 'stopped' as const;
         },
       );
+      progress.clear();
       if (ended === 'stopped') return stopped.promise;
       good &&= ended === 'good';
     }
     say(options, good ? 'every disk was read whole, and every block read back as written' : 'FAILED: see above');
     return good ? EXIT.OK : EXIT.FAILED;
   } finally {
+    progress.clear();
     scratch.remove();
   }
 }
@@ -104,6 +111,7 @@ async function one(
   expected: string,
   options: DemoOptions,
   signal: AbortSignal,
+  stage: (done: number, what: string) => void,
 ): Promise<'good' | 'bad' | 'stopped'> {
   // The VMs write: each disk is a copy, and the original is never opened for writing.
   const images = ['disk0', 'disk1'].map((device) => {
@@ -117,13 +125,17 @@ async function one(
   const problems: string[] = [];
   const finished = deferred<'done'>();
   const started = process.hrtime.bigint();
+  stage(0, 'booting');
   const platform = await RunningPlatform.boot({
     topology,
     images,
     signal,
     onReport: (vm, event) => {
       const report = event as { readonly kind?: string; readonly vcpu?: number; readonly reason?: string };
-      if (report.kind === 'blk-verify') verified.set(vm, event as Verified);
+      if (report.kind === 'blk-verify') {
+        verified.set(vm, event as Verified);
+        stage(1 + verified.size, 'disks');
+      }
       if (report.kind === 'vcpu-off' && report.reason !== undefined) problems.push(`${vm}: ${report.reason}`);
       if (report.kind === 'vcpu-off' && report.vcpu === 0) waiting.delete(vm);
       if (waiting.size === 0) finished.resolve('done');
@@ -136,6 +148,7 @@ async function one(
   });
   try {
     const booted = process.hrtime.bigint();
+    stage(1 + verified.size, 'disks');
     const how = await Promise.race([finished.promise, stopped, late]);
     if (how === 'stopped') return how;
     if (how === 'late') problems.push(`no answer of ${[...waiting].join(', ')} within ${WORK_MS / 1000} s`);
