@@ -1,6 +1,6 @@
+import type { Lie } from '@remio/hostile';
 import { STATUS_DEVICE_NEEDS_RESET, STATUS_FEATURES_OK } from '@remio/virtio-spec';
 import type { HostileCase } from './catalogue.js';
-import type { Lie } from './lying-backend.js';
 
 /** What a driver makes of a device: it comes up, or is given up on for a reason (code and clause). */
 export type ProbeVerdict = 'up' | `${string} ${string}`;

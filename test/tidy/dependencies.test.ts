@@ -15,6 +15,7 @@ const ROWS: readonly (readonly string[])[] = [
   ['hypervisor'],
   ['vm-runtime'],
   ['frontend-vm', 'backend-vm'],
+  ['hostile'],
   ['cli'],
 ];
 

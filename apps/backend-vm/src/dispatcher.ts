@@ -15,10 +15,19 @@ import { hasFeature, MMIO, STATUS_DRIVER_OK, VIRTIO_F_RING_PACKED } from '@remio
 /** Makes the device model of one end from what the topology says of it. */
 export type DeviceMaker = (end: GuestDeviceEnd) => Promise<VirtioDevice>;
 
+/** What the dispatcher asks of a device's registers. */
+export type Registers = Pick<MmioRegisters, 'read' | 'write' | 'status' | 'features' | 'queueConfig' | 'device'>;
+
+/**
+ * Puts something in the place of a device's registers: a witness, or a liar for tests of drivers.
+ * @param interrupt raises the frontend's interrupt
+ */
+export type RegistersWrap = (registers: MmioRegisters, interrupt: () => void) => Registers;
+
 /** A device as one vCPU of the backend serves it. */
 interface Served {
   readonly end: GuestDeviceEnd;
-  readonly registers: MmioRegisters;
+  readonly registers: Registers;
   /** Registers of an ASK on this device. */
   readonly ask: readonly bigint[];
   /** The model raised its interrupt since the last NOTIFY. */
@@ -33,7 +42,7 @@ interface Served {
  * frontend's interrupt when the model wants it. Devices are dealt out to the VM's vCPUs in turn.
  */
 export const dispatcher =
-  (makeDevice: DeviceMaker): GuestProgram =>
+  (makeDevice: DeviceMaker, wrap: RegistersWrap = (registers) => registers): GuestProgram =>
   async (boot, vm) => {
     const ends = vm.devices.filter((end) => end.type === 'backend');
     const models = new Map<number, VirtioDevice>();
@@ -50,7 +59,7 @@ export const dispatcher =
     const serve = async (cpu: GuestCpu): Promise<void> => {
       const served = share(cpu.index).flatMap((end) => {
         const model = models.get(end.dm);
-        return model === undefined ? [] : [attach(cpu, end, model, report)];
+        return model === undefined ? [] : [attach(cpu, end, model, report, wrap)];
       });
       cpu.onInterrupt(cpu.hostIrq, async () => {
         for (const device of served) await notifyIfWanted(cpu, device);
@@ -71,23 +80,23 @@ export const dispatcher =
     await serve(boot);
   };
 
-function attach(cpu: GuestCpu, end: GuestDeviceEnd, model: VirtioDevice, report: (device: Served) => void): Served {
+function attach(
+  cpu: GuestCpu,
+  end: GuestDeviceEnd,
+  model: VirtioDevice,
+  report: (device: Served) => void,
+  wrap: RegistersWrap,
+): Served {
+  const interrupt = (): void => {
+    if (device.interrupt) return;
+    device.interrupt = true;
+    // The model may speak at any time; what it says becomes a NOTIFY of this vCPU.
+    cpu.hostEvent();
+  };
+  const host = { interrupt, defer: (work: () => void) => setImmediate(work) };
   const device: Served = {
     end,
-    registers: new MmioRegisters(
-      model,
-      end.shmem,
-      {
-        interrupt: () => {
-          if (device.interrupt) return;
-          device.interrupt = true;
-          // The model may speak at any time; what it says becomes a NOTIFY of this vCPU.
-          cpu.hostEvent();
-        },
-        defer: (work) => setImmediate(work),
-      },
-      end.ring,
-    ),
+    registers: wrap(new MmioRegisters(model, end.shmem, host, end.ring), interrupt),
     ask: askRegisters(cpu.arch, end.dm),
     interrupt: false,
     report: () => report(device),

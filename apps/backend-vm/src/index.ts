@@ -1,8 +1,8 @@
 import type { GuestProgram } from '@remio/guest';
 import { deviceMaker } from './devices/index.js';
-import { type DeviceMaker, dispatcher } from './dispatcher.js';
+import { type DeviceMaker, dispatcher, type Registers, type RegistersWrap } from './dispatcher.js';
 
-export { type DeviceMaker, deviceMaker, dispatcher };
+export { type DeviceMaker, deviceMaker, dispatcher, type Registers, type RegistersWrap };
 
 /** Programs of backend VMs, by the name that a topology gives. */
 export const backendPrograms: Readonly<Record<string, () => GuestProgram>> = {

@@ -1,0 +1,12 @@
+export * from './catalogue.js';
+export { type DeviceCase, deviceCase, requestCase } from './device-cases/device-case.js';
+export * from './device-target.js';
+export * from './driver-cases/lie.js';
+export * from './driver-cases/lying-backend.js';
+export * from './families/index.js';
+export * from './family.js';
+export * from './guest-target.js';
+export * from './hostile-driver.js';
+export * from './hostile-driver-program.js';
+export * from './registers-target.js';
+export * from './try-device.js';
