@@ -93,3 +93,27 @@ it('tells of an image that grew or shrank, in whole sectors', async () => {
   expect(statSync(path).size).toBe(1000);
   await disk.close();
 });
+
+it('what is in memory is read at once, the rest as ever; after a miss others are not tried for a while', async () => {
+  const path = image(4096);
+  writeFileSync(
+    path,
+    Uint8Array.from({ length: 4096 }, (_, n) => n % 251),
+  );
+  let tries = 0;
+  const answers: (number | 'absent')[] = [512, 'absent'];
+  const disk = open(path, {
+    readCached: (_, position, [buffer]) => {
+      tries += 1;
+      const answer = answers.shift() ?? 'absent';
+      if (typeof answer === 'number') buffer?.set(readFileSync(path).subarray(position, position + answer));
+      return answer;
+    },
+  });
+  const room = [new Uint8Array(1024), new Uint8Array(512)];
+  expect(await ended((done) => disk.read(512, room, done))).toBe(true);
+  expect(Buffer.compare(Buffer.concat(room), readFileSync(path).subarray(512, 2048))).toBe(0);
+  for (let n = 0; n < 10; n += 1) expect(await ended((done) => disk.read(0, room, done))).toBe(true);
+  expect(tries).toBe(2);
+  await disk.close();
+});

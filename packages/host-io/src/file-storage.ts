@@ -9,6 +9,11 @@ export interface FileHost {
   lock?(fd: number): boolean;
   /** Whether {@link punchHole} works on this file, which has `size` bytes. */
   canPunchHoles?(fd: number, size: number): boolean;
+  /**
+   * Reads what is in memory already, without waiting: bytes read, `absent` if there are none, `unsupported` if this file
+   * never has any.
+   */
+  readCached?(fd: number, position: number, buffers: readonly Uint8Array[]): number | 'absent' | 'unsupported';
   /** Gives the room of a range back; it reads as zeros then. */
   punchHole?(fd: number, position: number, length: number, done: Done): void;
   /** Makes a range read as zeros and keeps room for it, without writing it; `done(false)`: not in this file system. */
@@ -19,6 +24,11 @@ export interface FileHost {
 const BUFFERS_MAX = 1024;
 /** Zeros that are written at once where a file system cannot make a range zero by itself. */
 const ZEROS = new Uint8Array(1 << 20);
+/** Longest read that is tried from memory at once, and how much of that in one turn of the host: others want theirs. */
+const CACHED_READ_MAX = 64 * 1024;
+const CACHED_TURN_MAX = 1 << 20;
+/** Reads for which it is not tried after one was not in memory. */
+const ABSENT_PAUSE = 32;
 /** Milliseconds between looks at the size of an image. */
 const RESIZE_LOOK_MS = 1000;
 
@@ -34,6 +44,9 @@ export class FileStorage implements BlockStorage {
   readonly #host: FileHost;
   readonly #watch: NodeJS.Timeout;
   #capacity: number;
+  /** Bytes that may still be read from memory in this turn. */
+  #cachedLeft = CACHED_TURN_MAX;
+  #cachedPause = 0;
 
   private constructor(fd: number, capacity: number, readOnly: boolean, host: FileHost) {
     this.#fd = fd;
@@ -81,7 +94,9 @@ export class FileStorage implements BlockStorage {
   }
 
   read(position: number, buffers: readonly Uint8Array[], done: Done): void {
-    this.#move(readv, position, buffers, done);
+    const left = this.#readCached(position, buffers);
+    if (left.length === 0) done(true);
+    else this.#move(readv, position + bytesOf(buffers) - bytesOf(left), left, done);
   }
 
   write(position: number, buffers: readonly Uint8Array[], done: Done): void {
@@ -111,6 +126,29 @@ export class FileStorage implements BlockStorage {
     this.onResize();
   }
 
+  /** Reads what is in memory already, if that is worth trying; returns what is left to read. */
+  #readCached(position: number, buffers: readonly Uint8Array[]): readonly Uint8Array[] {
+    const { readCached } = this.#host;
+    const length = bytesOf(buffers);
+    if (readCached === undefined || length > CACHED_READ_MAX || length > this.#cachedLeft) return buffers;
+    if (this.#cachedPause > 0) {
+      this.#cachedPause -= 1;
+      return buffers;
+    }
+    const read = readCached(this.#fd, position, buffers);
+    if (typeof read === 'string') {
+      this.#cachedPause = read === 'absent' ? ABSENT_PAUSE : Number.POSITIVE_INFINITY;
+      return buffers;
+    }
+    if (this.#cachedLeft === CACHED_TURN_MAX) {
+      setImmediate(() => {
+        this.#cachedLeft = CACHED_TURN_MAX;
+      });
+    }
+    this.#cachedLeft -= read;
+    return read === length ? NONE : after(buffers, read);
+  }
+
   /** A transfer that ends early goes on; one that gets no further has failed: an image does not grow. */
   #move(operation: typeof readv | typeof writev, position: number, buffers: readonly Uint8Array[], done: Done): void {
     const now = buffers.length <= BUFFERS_MAX ? buffers : buffers.slice(0, BUFFERS_MAX);
@@ -130,6 +168,10 @@ export class FileStorage implements BlockStorage {
     });
   }
 }
+
+const NONE: readonly Uint8Array[] = [];
+
+const bytesOf = (buffers: readonly Uint8Array[]): number => buffers.reduce((sum, { length }) => sum + length, 0);
 
 /** What is left of buffers whose first `moved` bytes are done with. */
 function after(buffers: readonly Uint8Array[], moved: number): readonly Uint8Array[] {

@@ -1,3 +1,4 @@
 export * from './file-room.js';
+export * from './read-cached.js';
 export * from './run-directory.js';
 export * from './shared-region.js';

@@ -8,11 +8,15 @@ export const LOCK_NB = 4;
 export const FALLOC_FL_KEEP_SIZE = 1;
 export const FALLOC_FL_PUNCH_HOLE = 2;
 export const FALLOC_FL_ZERO_RANGE = 0x10;
+/** Flag of preadv2(2), and the error that it brings where it would have to wait. */
+export const RWF_NOWAIT = 8;
+export const EAGAIN = 11;
 
 /** What is used of the C library. Loaded on first use: the in-process engine needs none of it. */
 export interface Libc {
   mmap(address: null, length: number, protection: number, flags: number, fd: number, offset: number): unknown;
   flock(fd: number, operation: number): number;
+  preadv2(fd: number, vectors: Uint32Array, count: number, offset: number, flags: number): number;
   fallocate: KoffiFunc<(fd: number, mode: number, offset: number, length: number) => number>;
 }
 
@@ -27,6 +31,9 @@ export function libc(): Libc {
         'void *mmap(void *addr, size_t length, int prot, int flags, int fd, long offset)',
       ) as Libc['mmap'],
       flock: library.func('int flock(int fd, int operation)') as Libc['flock'],
+      preadv2: library.func(
+        'int64_t preadv2(int fd, void *iov, int iovcnt, int64_t offset, int flags)',
+      ) as Libc['preadv2'],
       // 64-bit offsets whatever the platform's off_t is.
       fallocate: library.func('int fallocate64(int fd, int mode, int64_t offset, int64_t length)') as Libc['fallocate'],
     };

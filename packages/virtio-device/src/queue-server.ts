@@ -19,6 +19,12 @@ interface Answer {
 }
 
 /**
+ * Turns of the host in which an empty ring is looked at before the driver is asked for notifications again. A
+ * notification costs the frontend a trap and four frames, hundreds of microseconds; a turn costs two or three.
+ */
+const PATIENCE_MAX = 64;
+
+/**
  * Serves one queue of requests, for any device whose driver makes requests and waits for their answers: takes chains,
  * hands them to the device, returns them. Bounded work per pass, whatever the ring says, so that no queue starves others.
  *
@@ -38,6 +44,10 @@ export class QueueServer {
   #inFlight = 0;
   /** A pass is scheduled. */
   #deferred = false;
+  /** Turns to look at an empty ring for: as many as can pay, if requests came together or looking paid off, else fewer. */
+  #patience = 0;
+  /** Turns in which the ring has been empty. */
+  #waited = 0;
   /** Elements were pushed since the driver was last considered for an interrupt. */
   #dirty = false;
 
@@ -118,15 +128,32 @@ export class QueueServer {
       let next = this.#take();
       if (next === 'taken') continue;
       if (next === 'stop') return;
+      if (taken > 0) this.#found(taken);
       if (this.#inFlight > 0) break;
+      if (this.#waited < this.#patience) {
+        this.#waited += 1;
+        this.#defer();
+        break;
+      }
       // Nothing is left to wait for: ask for notifications, then look once more (2.7.10).
       queue.setNotifications(true);
       next = this.#take();
       if (next === 'stop') return;
-      if (next === 'empty') break;
+      if (next === 'empty') {
+        // Looking was in vain.
+        if (this.#waited > 0) this.#patience >>= 1;
+        this.#waited = 0;
+        break;
+      }
       queue.setNotifications(false);
     }
     this.#flush();
+  }
+
+  /** Requests were in the ring: a driver that has several in flight will soon have more. */
+  #found(count: number): void {
+    if (count > 1 || this.#waited > 0) this.#patience = PATIENCE_MAX;
+    this.#waited = 0;
   }
 
   /** Takes chains that were in flight out of memory again; false if nothing can go on now. */

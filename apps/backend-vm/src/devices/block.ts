@@ -1,10 +1,11 @@
 import { type FileHost, FileStorage } from '@remio/host-io';
-import { canPunchHoles, lockFile, punchHole, zeroRange } from '@remio/shared-memory';
+import { canPunchHoles, lockFile, punchHole, readCached, zeroRange } from '@remio/shared-memory';
 import type { BlockModelOptions } from '@remio/topology';
 import { BlockDevice } from '@remio/virtio-device';
 
 /** Two devices that write to one image would ruin it; where there is no flock, nobody shares it either. */
-const fileHost: FileHost = process.platform === 'linux' ? { lock: lockFile, canPunchHoles, punchHole, zeroRange } : {};
+const fileHost: FileHost =
+  process.platform === 'linux' ? { lock: lockFile, readCached, canPunchHoles, punchHole, zeroRange } : {};
 
 /**
  * A disk on an image file.

@@ -111,6 +111,8 @@ class Bench {
   readonly device: BlockDevice;
   readonly #deferred: (() => void)[] = [];
   readonly #drivers: DriverQueue<number>[] = [];
+  /** Whether the device wanted a notification of the last request. */
+  wanted = false;
   /** Offset of the next piece of memory for a request. */
   #next = DATA;
   /** Status byte's offset by request. */
@@ -136,6 +138,11 @@ class Bench {
   }
   config(offset: number, width = 4): number {
     return Number(this.registers.read(MMIO_CONFIG + offset, width));
+  }
+
+  /** Runs what the device put off, one turn of the host. */
+  turn(): void {
+    for (const work of this.#deferred.splice(0)) work();
   }
 
   settle(): void {
@@ -196,7 +203,7 @@ class Bench {
     sector: bigint,
     out: readonly Uint8Array[] = [],
     room: readonly number[] = [],
-    { queue = 0, header = 16, status = 1 } = {},
+    { queue = 0, header = 16, status = 1, notify = true } = {},
   ): number {
     const number = this.#status.length;
     const headerAt = this.#place(16);
@@ -217,7 +224,8 @@ class Bench {
     const writable = status > 0 ? [...rooms, { address: at(statusAt), length: status }] : rooms;
     const driver = this.#drivers[queue];
     if (driver?.add(readable, writable, number) !== true) throw new Error('the queue is full');
-    driver.publish();
+    this.wanted = driver.publish();
+    if (!notify) return number;
     this.write(MMIO.QueueNotify, queue);
     this.settle();
     return number;
@@ -488,6 +496,46 @@ describe('limits of a request (5.2.5)', () => {
       expect(bench.request(VIRTIO_BLK_T_OUT, BigInt(queue), [sector(queue + 1)], [], { queue })).toBe(VIRTIO_BLK_S_OK);
       expect(bench.disk[queue * 512]).toBe(queue + 1);
     }
+  });
+});
+
+describe('a ring that is empty (2.7.10)', () => {
+  const read = [VIRTIO_BLK_T_IN, 0n, [], [512]] as const;
+  const quiet = { notify: false };
+
+  it('is looked at for a while after requests that came together, and wants no notification meanwhile', () => {
+    const bench = new Bench().up();
+    bench.submit(...read, quiet);
+    bench.submit(...read, quiet);
+    bench.write(MMIO.QueueNotify, 0);
+    for (let turns = 0; turns < 10; turns += 1) bench.turn();
+    const third = bench.submit(...read, quiet);
+    expect(bench.wanted).toBe(false);
+    bench.turn();
+    expect(bench.statusOf(third)).toBe(VIRTIO_BLK_S_OK);
+  });
+
+  it('is left alone in the end, and wants a notification again', () => {
+    const bench = new Bench().up();
+    bench.submit(...read, quiet);
+    bench.submit(...read, quiet);
+    bench.write(MMIO.QueueNotify, 0);
+    bench.settle();
+    const third = bench.submit(...read, quiet);
+    expect(bench.wanted).toBe(true);
+    expect(bench.statusOf(third)).toBeUndefined();
+    bench.write(MMIO.QueueNotify, 0);
+    expect(bench.statusOf(third)).toBe(VIRTIO_BLK_S_OK);
+  });
+
+  it('of a driver that makes one request at a time is not looked at in vain', () => {
+    const bench = new Bench().up();
+    bench.submit(...read, quiet);
+    bench.write(MMIO.QueueNotify, 0);
+    bench.turn();
+    bench.turn();
+    bench.submit(...read, quiet);
+    expect(bench.wanted).toBe(true);
   });
 });
 
