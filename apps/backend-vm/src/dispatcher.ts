@@ -9,6 +9,7 @@ import {
   type GuestVm,
   remioNotify,
 } from '@remio/guest';
+import { yieldCpu } from '@remio/shared-memory';
 import { MmioRegisters, type VirtioDevice } from '@remio/virtio-device';
 import { hasFeature, MMIO, STATUS_DRIVER_OK, VIRTIO_F_RING_PACKED } from '@remio/virtio-spec';
 
@@ -93,7 +94,11 @@ function attach(
     // The model may speak at any time; what it says becomes a NOTIFY of this vCPU.
     cpu.hostEvent();
   };
-  const host = { interrupt, defer: (work: () => void) => setImmediate(work) };
+  const defer = (work: () => void, idle?: boolean): void => {
+    if (idle === true) yieldCpu();
+    setImmediate(work);
+  };
+  const host = { interrupt, defer };
   const device: Served = {
     end,
     registers: wrap(new MmioRegisters(model, end.shmem, host, end.ring), interrupt),

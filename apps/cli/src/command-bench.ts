@@ -7,13 +7,14 @@ import { frontendPrograms } from '@remio/frontend-vm';
 import { renderTable, showDuration } from '@remio/telemetry';
 import type { Topology, Vm } from '@remio/topology';
 import { InprocEngine, programOf } from '@remio/vm-runtime';
+import { benchNbd } from './bench-nbd.js';
 import { deferred } from './deferred.js';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 import { Progress } from './progress.js';
 import { RunningPlatform, scratchDirectory, writeImage } from './running-platform.js';
 import { topologyOf } from './topology-file.js';
 
-export const BENCHES = ['mmio', 'inproc', 'block'] as const;
+export const BENCHES = ['mmio', 'inproc', 'block', 'nbd'] as const;
 
 export interface BenchOptions {
   readonly quick: boolean;
@@ -33,19 +34,21 @@ export async function bench(what: string, options: BenchOptions): Promise<ExitCo
       return benchInproc(options);
     case 'block':
       return benchBlock(options);
+    case 'nbd':
+      return benchNbd(options);
     default:
       throw new CommandError(`no benchmark is called ${what}; there are ${BENCHES.join(', ')}`, EXIT.USAGE);
   }
 }
 
-const median = (values: readonly number[]): number =>
+export const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 
-const topologyPath = (name: string): string =>
+export const topologyPath = (name: string): string =>
   join(import.meta.dirname, '..', '..', '..', 'deploy', 'topologies', `${name}.yaml`);
 
 /** A disk of random bytes, and what removes it. */
-function scratchDisk(bytes: number): { readonly path: string; remove(): void } {
+export function scratchDisk(bytes: number): { readonly path: string; remove(): void } {
   const scratch = scratchDirectory();
   const path = join(scratch.path, 'disk.img');
   const content = new Uint8Array(bytes);

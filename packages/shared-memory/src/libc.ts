@@ -16,6 +16,7 @@ export const EAGAIN = 11;
 export interface Libc {
   mmap(address: null, length: number, protection: number, flags: number, fd: number, offset: number): unknown;
   flock(fd: number, operation: number): number;
+  sched_yield(): number;
   preadv2(fd: number, vectors: Uint32Array, count: number, offset: number, flags: number): number;
   fallocate: KoffiFunc<(fd: number, mode: number, offset: number, length: number) => number>;
 }
@@ -31,6 +32,7 @@ export function libc(): Libc {
         'void *mmap(void *addr, size_t length, int prot, int flags, int fd, long offset)',
       ) as Libc['mmap'],
       flock: library.func('int flock(int fd, int operation)') as Libc['flock'],
+      sched_yield: library.func('int sched_yield()') as Libc['sched_yield'],
       preadv2: library.func(
         'int64_t preadv2(int fd, void *iov, int iovcnt, int64_t offset, int flags)',
       ) as Libc['preadv2'],

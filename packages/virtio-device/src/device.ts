@@ -14,8 +14,11 @@ export interface DeviceIo {
   configChanged(): void;
   /** This queue is broken: sets DEVICE_NEEDS_RESET and raises the configuration interrupt; other queues live on. */
   broken(queue: number, error: QueueError): void;
-  /** Runs `work` soon, after what the host has to do meanwhile: for work that must not starve others. */
-  defer(work: () => void): void;
+  /**
+   * Runs `work` soon, after what the host has to do meanwhile: for work that must not starve others.
+   * @param idle whether it only looks if there is something to do: whoever else wants the host's CPU goes first
+   */
+  defer(work: () => void, idle?: boolean): void;
 }
 
 /**

@@ -44,8 +44,8 @@ export const VENDOR_ID = 0x696d_6572;
 export interface RegistersHost {
   /** Raises the frontend's interrupt. */
   interrupt(): void;
-  /** Runs work soon, after the host's own events. */
-  defer(work: () => void): void;
+  /** Runs work soon, after the host's own events; `idle`: after everybody else's as well. */
+  defer(work: () => void, idle?: boolean): void;
   /** What the driver did against the rules, for a trace; nothing depends on it. */
   trace?(event: { readonly what: string; readonly clause: string; readonly detail: string }): void;
 }
@@ -402,10 +402,10 @@ export class MmioRegisters {
       broken: (index, error) => {
         if (alive()) this.#broken(index, error);
       },
-      defer: (work) =>
+      defer: (work, idle) =>
         this.#host.defer(() => {
           if (life === this.#life) work();
-        }),
+        }, idle),
     });
   }
 

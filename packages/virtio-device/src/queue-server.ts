@@ -132,7 +132,7 @@ export class QueueServer {
       if (this.#inFlight > 0) break;
       if (this.#waited < this.#patience) {
         this.#waited += 1;
-        this.#defer();
+        this.#defer(true);
         break;
       }
       // Nothing is left to wait for: ask for notifications, then look once more (2.7.10).
@@ -191,13 +191,13 @@ export class QueueServer {
     }
   }
 
-  #defer(): void {
+  #defer(idle = false): void {
     if (this.#deferred) return;
     this.#deferred = true;
     this.#io.defer(() => {
       this.#deferred = false;
       this.pass();
-    });
+    }, idle);
   }
 
   /** Writes answers to the ring, oldest first; false if memory is not local yet. */

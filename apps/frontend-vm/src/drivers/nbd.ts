@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Result } from '@remio/base';
 import type { GuestCpu, GuestVm } from '@remio/guest';
 import { listenTcp, listenUnix } from '@remio/host-io';
+import { yieldCpu } from '@remio/shared-memory';
 import type { NbdDriverChoice } from '@remio/topology';
 import { diskBytes, VirtioBlkDriver } from '@remio/virtio-driver';
 import { NbdServer } from '../nbd/server.js';
@@ -77,6 +78,8 @@ async function serve(
     }
     if (ended > 0 || turned) busyAt = now();
     if (server.awake || (server.disk.open > 0 && now() - busyAt < SPIN_NS)) {
+      // Looking is worth nothing if it keeps off those who could make something happen.
+      if (!server.awake) yieldCpu();
       await nextTurn();
       // A load from memory is no exit, but interrupts are taken before it.
       await cpu.load8(driver.allocator.memory.base);
