@@ -9,7 +9,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const ROWS: readonly (readonly string[])[] = [
   ['base'],
   ['arch', 'virtio-spec', 'guest-memory', 'nbd'],
-  ['virtqueue', 'ethernet', 'board', 'guest', 'protocol', 'telemetry'],
+  ['virtqueue', 'ethernet', 'vsock', 'board', 'guest', 'protocol', 'telemetry'],
   ['virtio-device', 'virtio-driver', 'topology', 'transport', 'shared-memory'],
   ['host-io'],
   ['hypervisor'],
@@ -28,6 +28,7 @@ const PURE = [
   'packages/nbd/src',
   'packages/virtqueue/src',
   'packages/ethernet/src',
+  'packages/vsock/src',
   'packages/virtio-device/src',
   'packages/virtio-driver/src',
   'packages/guest/src',

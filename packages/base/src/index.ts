@@ -1,3 +1,5 @@
+export * from './byte-stream.js';
+export * from './chunk-queue.js';
 export * from './ids.js';
 export * from './prng.js';
 export * from './result.js';

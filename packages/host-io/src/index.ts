@@ -1,6 +1,7 @@
-export type { ByteStream, StreamSource } from '@remio/virtio-device';
+export type { ByteStream, StreamSource } from '@remio/base';
 export * from './capture-file.js';
 export * from './file-storage.js';
+export { HybridVsock } from './hybrid-vsock.js';
 export * from './landing-socket.js';
 export { NodeStream } from './node-stream.js';
 export * from './shared-directory.js';

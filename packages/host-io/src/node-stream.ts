@@ -1,6 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
-import { type ByteStream, type ByteStreamHandler, IGNORE } from '@remio/virtio-device';
-import { ChunkQueue } from './chunk-queue.js';
+import { type ByteStream, type ByteStreamHandler, ChunkQueue, IGNORE } from '@remio/base';
 
 /** Bytes kept in each direction before the other side is asked to wait. */
 const KEPT_MAX = 256 * 1024;
@@ -110,6 +109,11 @@ export class NodeStream implements ByteStream {
 
   giveWay(): void {
     this.#owner.gaveWay?.();
+  }
+
+  close(): void {
+    if (this.#output === undefined || this.#output.destroyed) this.destroy();
+    else this.#output.end(() => this.destroy());
   }
 
   destroy(): void {

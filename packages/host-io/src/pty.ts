@@ -1,14 +1,16 @@
 import { closeSync, constants, openSync, symlinkSync, writeSync } from 'node:fs';
 import { ReadStream } from 'node:tty';
-import { err, ok, type Result } from '@remio/base';
 import {
   type ByteStream,
   type ByteStreamHandler,
+  ChunkQueue,
+  err,
   IGNORE,
+  ok,
+  type Result,
   type StreamSource,
   type StreamSourceHandler,
-} from '@remio/virtio-device';
-import { ChunkQueue } from './chunk-queue.js';
+} from '@remio/base';
 import { linkTarget, removeAtExit, removeFile, removeLink } from './left-behind.js';
 import { makeRaw, setSize, sizeOf, unlockTerminal } from './terminal.js';
 
@@ -85,6 +87,10 @@ class PtyStream implements ByteStream {
   end(): void {}
 
   giveWay(): void {}
+
+  close(): void {
+    this.destroy();
+  }
 
   destroy(): void {
     if (this.#closed) return;

@@ -6,6 +6,7 @@ export type {
   FsModelOptions,
   NetLink,
   NetModelOptions,
+  VsockModelOptions,
 } from './devices/index.js';
 export { type Diagnostic, type RuleId, renderDiagnostics, TOPOLOGY_RULES } from './diagnostics.js';
 export type {
@@ -17,6 +18,7 @@ export type {
   NetstackOptions,
   RngDriverChoice,
   TapDriverOptions,
+  VsockDriverChoice,
 } from './drivers/index.js';
 export type { TopologyFiles } from './end-context.js';
 export { topologyJsonSchema } from './json-schema.js';

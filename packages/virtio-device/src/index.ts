@@ -1,7 +1,6 @@
 export type { BlockLifetime, BlockOptions } from './block/config-space.js';
 export * from './block/device.js';
 export * from './block/storage.js';
-export * from './byte-stream.js';
 export * from './console/device.js';
 export * from './device.js';
 export * from './entropy/device.js';
@@ -13,3 +12,4 @@ export { NetDevice, type NetOptions } from './net/device.js';
 export type { NetCounters } from './net/limits.js';
 export * from './queue-server.js';
 export type { SavedRegisters } from './saved-registers.js';
+export * from './vsock/device.js';

@@ -150,6 +150,11 @@ export class SendRing {
     return ring.ok ? ok(new SendRing(ring.value)) : ring;
   }
 
+  /** Bytes of a message, at most. */
+  get size(): number {
+    return this.#ring.slots[0]?.size ?? 0;
+  }
+
   /** Whether the device has used everything that was sent. */
   get idle(): boolean {
     return this.#ring.queue.inFlight === 0;

@@ -17,3 +17,4 @@ export type { TransmitBuffer } from './net/transmit-ring.js';
 export * from './rng-driver.js';
 export * from './shared-allocator.js';
 export * from './shared-pool.js';
+export * from './vsock-driver.js';

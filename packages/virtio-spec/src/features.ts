@@ -41,3 +41,4 @@ export const DEVICE_ID_NETWORK = 1;
 export const DEVICE_ID_BLOCK = 2;
 export const DEVICE_ID_CONSOLE = 3;
 export const DEVICE_ID_ENTROPY = 4;
+export const DEVICE_ID_VSOCK = 19;

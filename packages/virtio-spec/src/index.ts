@@ -9,3 +9,4 @@ export * from './mmio.js';
 export * from './net.js';
 export * from './packed-ring.js';
 export * from './split-ring.js';
+export * from './vsock.js';

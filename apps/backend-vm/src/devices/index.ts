@@ -6,6 +6,7 @@ import { consoleDevice } from './console.js';
 import { entropyDevice } from './entropy.js';
 import { fsDevice } from './fs.js';
 import { BackendNetwork } from './net.js';
+import { vsockDevice } from './vsock.js';
 
 /** What makes the device models of one backend VM; what they have in common, such as switches, is that VM's alone. */
 export const deviceMaker = (): ((end: GuestDeviceEnd) => Promise<VirtioDevice>) => {
@@ -36,6 +37,8 @@ function builtin(name: string, choice: DeviceChoice, network: BackendNetwork): V
       return blockDevice(name, choice.options);
     case 'console':
       return consoleDevice(name, choice.options);
+    case 'vsock':
+      return vsockDevice(name, choice.options);
     case 'entropy':
       return entropyDevice(choice.options);
     case 'net':

@@ -8,6 +8,7 @@ import { netstack } from './netstack.js';
 import { probe } from './probe.js';
 import { rng } from './rng.js';
 import { tap } from './tap.js';
+import { vsockBridge } from './vsock.js';
 
 /** What drives one device, as one task of its VM's first vCPU; it has ended its work when the promise settles. */
 export type DriverProgram = (cpu: GuestCpu, end: GuestDeviceEnd, vm: GuestVm) => Promise<void>;
@@ -25,6 +26,8 @@ function driverOf(choice: DriverChoice): DriverProgram {
       return consoleLines(choice.options);
     case 'nbd':
       return nbd(choice.options);
+    case 'vsock':
+      return vsockBridge(choice.options);
     case 'rng':
       return rng(choice.options);
     case 'tap':

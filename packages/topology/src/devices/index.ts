@@ -7,14 +7,17 @@ import { type FsModelOptions, fsOptions, fsProblems, fsSchema } from './fs.js';
 
 import { type NetModelOptions, netOptions, netProblems, netSchema } from './net.js';
 
+import { type VsockModelOptions, vsockOptions, vsockSchema } from './vsock.js';
+
 export type { BlockModelOptions } from './block.js';
 export type { ConsoleModelOptions } from './console.js';
 export type { EntropyModelOptions } from './entropy.js';
 export type { FsModelOptions } from './fs.js';
 export type { NetLink, NetModelOptions } from './net.js';
+export type { VsockModelOptions } from './vsock.js';
 
 /** Device models that come with Remio: what a topology may say of each, one file a device. */
-export const deviceSchemas = [blockSchema, consoleSchema, entropySchema, fsSchema, netSchema] as const;
+export const deviceSchemas = [blockSchema, consoleSchema, entropySchema, fsSchema, netSchema, vsockSchema] as const;
 
 export type DeviceFile = z.output<(typeof deviceSchemas)[number]>;
 
@@ -24,7 +27,8 @@ export type DeviceChoice =
   | { readonly type: 'console'; readonly options: ConsoleModelOptions }
   | { readonly type: 'entropy'; readonly options: EntropyModelOptions }
   | { readonly type: 'fs'; readonly options: FsModelOptions }
-  | { readonly type: 'net'; readonly options: NetModelOptions };
+  | { readonly type: 'net'; readonly options: NetModelOptions }
+  | { readonly type: 'vsock'; readonly options: VsockModelOptions };
 
 /** What the model gets of what the file says. */
 export function deviceChoice(device: DeviceFile, context: EndContext): DeviceChoice {
@@ -39,6 +43,8 @@ export function deviceChoice(device: DeviceFile, context: EndContext): DeviceCho
       return { type: 'entropy', options: entropyOptions(device) };
     case 'net':
       return { type: 'net', options: netOptions(device, context) };
+    case 'vsock':
+      return { type: 'vsock', options: vsockOptions(device, context) };
   }
 }
 
@@ -50,6 +56,7 @@ export function deviceProblems(choice: DeviceChoice, files: TopologyFiles): read
     case 'block':
       return blockProblems(choice.options, files);
     case 'console':
+    case 'vsock':
     case 'entropy':
       return [];
     case 'net':

@@ -6,6 +6,7 @@ import { type FsCheckChoice, fsCheckOptions, fsCheckSchema } from './fs-check.js
 import { type NbdDriverChoice, nbdOptions, nbdSchema } from './nbd.js';
 import { type NetstackOptions, netstackOptions, netstackSchema, type TapDriverOptions, tapSchema } from './net.js';
 import { type RngDriverChoice, rngOptions, rngSchema } from './rng.js';
+import { type VsockDriverChoice, vsockDriverOptions, vsockDriverSchema } from './vsock.js';
 
 export type { BlkVerifyChoice } from './blk-verify.js';
 export type { ConsoleDriverChoice, ConsoleDriverPort } from './console.js';
@@ -13,6 +14,7 @@ export type { FsCheckChoice } from './fs-check.js';
 export type { NbdDriverChoice } from './nbd.js';
 export type { NetstackOptions, TapDriverOptions } from './net.js';
 export type { RngDriverChoice } from './rng.js';
+export type { VsockDriverChoice } from './vsock.js';
 
 /** Reads what a device says of itself, and reports it. */
 const probeSchema = z.strictObject({ type: z.literal('probe') });
@@ -27,6 +29,7 @@ export const driverSchemas = [
   tapSchema,
   netstackSchema,
   fsCheckSchema,
+  vsockDriverSchema,
 ] as const;
 
 export type DriverFile = z.output<(typeof driverSchemas)[number]>;
@@ -40,7 +43,8 @@ export type DriverChoice =
   | { readonly type: 'rng'; readonly options: RngDriverChoice }
   | { readonly type: 'tap'; readonly options: TapDriverOptions }
   | { readonly type: 'netstack'; readonly options: NetstackOptions }
-  | { readonly type: 'fs-check'; readonly options: FsCheckChoice };
+  | { readonly type: 'fs-check'; readonly options: FsCheckChoice }
+  | { readonly type: 'vsock'; readonly options: VsockDriverChoice };
 
 /** What the driver gets of what the file says. */
 export function driverChoice(driver: DriverFile, context: EndContext): DriverChoice {
@@ -55,6 +59,8 @@ export function driverChoice(driver: DriverFile, context: EndContext): DriverCho
       return { type: 'console', options: consoleDriverOptions(driver, context) };
     case 'nbd':
       return { type: 'nbd', options: nbdOptions(driver, context) };
+    case 'vsock':
+      return { type: 'vsock', options: vsockDriverOptions(driver, context) };
     case 'rng':
       return { type: 'rng', options: rngOptions(driver) };
     case 'tap':

@@ -1,5 +1,5 @@
+import { type ByteStream, IGNORE, type StreamSource } from '@remio/base';
 import { consoleReceiveq, consoleTransmitq } from '@remio/virtio-spec';
-import { type ByteStream, IGNORE, type StreamSource } from '../byte-stream.js';
 import type { DeviceIo } from '../device.js';
 import { RoomQueue } from '../room-queue.js';
 import { TransmitQueue } from './transmit-queue.js';

@@ -4,7 +4,7 @@ import {
   IGNORE,
   type StreamSource,
   type StreamSourceHandler,
-} from '../byte-stream.js';
+} from '@remio/base';
 
 /** A connection whose other side is a test. */
 export class MemoryStream implements ByteStream {
@@ -45,7 +45,7 @@ export class MemoryStream implements ByteStream {
 
   write(bytes: Uint8Array): number {
     const count = Math.min(bytes.length, this.#room);
-    this.taken.push(...bytes.subarray(0, count));
+    for (const byte of bytes.subarray(0, count)) this.taken.push(byte);
     this.#room -= count;
     return count;
   }
@@ -56,6 +56,11 @@ export class MemoryStream implements ByteStream {
 
   giveWay(): void {
     this.gaveWay = true;
+  }
+
+  close(): void {
+    this.endSaid = true;
+    this.closed = true;
   }
 
   destroy(): void {
@@ -73,6 +78,11 @@ export class MemoryStream implements ByteStream {
   finish(): void {
     this.#finished = true;
     this.handler.readable();
+  }
+
+  /** The other side takes nothing more. */
+  block(): void {
+    this.#room = 0;
   }
 
   /** The other side takes more. */

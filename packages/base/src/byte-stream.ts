@@ -34,6 +34,8 @@ export interface ByteStream {
   end(): void;
   /** Nobody here knows when this connection is over, its other side has said its end: one that waits may take its place. */
   giveWay(): void;
+  /** Ends the connection both ways, after everything that was written. */
+  close(): void;
   /** Gives the connection up, both ways. */
   destroy(): void;
 }

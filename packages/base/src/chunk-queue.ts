@@ -15,6 +15,23 @@ export class ChunkQueue {
     this.#length += chunk.length;
   }
 
+  /**
+   * Gives bytes to a sink, in order, until it takes no more.
+   * @param sink takes as many of the bytes as it can
+   */
+  drain(sink: (bytes: Uint8Array) => number): void {
+    for (;;) {
+      const [chunk] = this.#chunks;
+      if (chunk === undefined) return;
+      const count = sink(chunk.subarray(this.#at));
+      this.#at += count;
+      this.#length -= count;
+      if (this.#at < chunk.length) return;
+      this.#chunks.shift();
+      this.#at = 0;
+    }
+  }
+
   /** Takes as many bytes as there are and have room. */
   read(room: Uint8Array): number {
     let filled = 0;

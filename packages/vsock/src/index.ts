@@ -1,0 +1,3 @@
+export * from './connection.js';
+export * from './endpoint.js';
+export * from './header.js';
