@@ -19,12 +19,6 @@ interface Answer {
 }
 
 /**
- * Turns of the host in which an empty ring is looked at before the driver is asked for notifications again. A
- * notification costs the frontend a trap and four frames, hundreds of microseconds; a turn costs two or three.
- */
-const PATIENCE_MAX = 64;
-
-/**
  * Serves one queue of requests, for any device whose driver makes requests and waits for their answers: takes chains,
  * hands them to the device, returns them. Bounded work per pass, whatever the ring says, so that no queue starves others.
  *
@@ -36,6 +30,7 @@ export class QueueServer {
   readonly #index: number;
   readonly #queue: DeviceQueue;
   readonly #begin: BeginChain;
+  readonly #patienceMax: number;
   /** Heads in flight in a queue that took over a saved state, to be served anew. */
   readonly #resumed: number[] = [];
   /** Taken from the ring, memory not local yet. */
@@ -51,17 +46,23 @@ export class QueueServer {
   /** Elements were pushed since the driver was last considered for an interrupt. */
   #dirty = false;
 
-  private constructor(io: DeviceIo, index: number, queue: DeviceQueue, begin: BeginChain) {
+  private constructor(io: DeviceIo, index: number, queue: DeviceQueue, begin: BeginChain, patienceMax: number) {
     this.#io = io;
     this.#index = index;
     this.#queue = queue;
     this.#begin = begin;
+    this.#patienceMax = patienceMax;
   }
 
-  /** A server for a queue of the device; undefined if the driver did not make it ready. */
-  static of(io: DeviceIo, index: number, begin: BeginChain): QueueServer | undefined {
+  /**
+   * A server for a queue of the device; undefined if the driver did not make it ready.
+   * @param patienceMax turns of the host in which an empty ring is looked at before the driver is asked for
+   *   notifications again, where requests come in rows. A notification costs the frontend a trap and four frames,
+   *   hundreds of microseconds; a turn costs two or three.
+   */
+  static of(io: DeviceIo, index: number, begin: BeginChain, patienceMax = 0): QueueServer | undefined {
     const queue = io.queues[index];
-    return queue === undefined ? undefined : new QueueServer(io, index, queue, begin);
+    return queue === undefined ? undefined : new QueueServer(io, index, queue, begin, patienceMax);
   }
 
   /** Chains handed to the device that it has not finished. */
@@ -152,7 +153,7 @@ export class QueueServer {
 
   /** Requests were in the ring: a driver that has several in flight will soon have more. */
   #found(count: number): void {
-    if (count > 1 || this.#waited > 0) this.#patience = PATIENCE_MAX;
+    if (count > 1 || this.#waited > 0) this.#patience = this.#patienceMax;
     this.#waited = 0;
   }
 

@@ -61,6 +61,9 @@ interface RangeCommand {
   run(range: BlockRange, position: number, length: number, done: Done): void;
 }
 
+/** Turns in which a queue's empty ring is looked at: a busy disk's next request is there within them. */
+const PATIENCE_MAX = 64;
+
 /** A block device (5.2) on a {@link BlockStorage}. Data goes straight between the storage and guest memory. */
 export class BlockDevice implements VirtioDevice {
   readonly deviceId = DEVICE_ID_BLOCK;
@@ -122,9 +125,9 @@ export class BlockDevice implements VirtioDevice {
     this.config.set(blockConfig(this.#storage, this.#options));
     this.config[BLK_CONFIG_WRITEBACK] = writeback;
     this.#servers = io.queues.map((_, index) => {
-      const server: QueueServer | undefined = QueueServer.of(io, index, (chain) =>
-        server === undefined ? 'wait' : this.#begin(io, server, chain),
-      );
+      const begin = (chain: Chain): 'taken' | 'wait' =>
+        server === undefined ? 'wait' : this.#begin(io, server, chain);
+      const server: QueueServer | undefined = QueueServer.of(io, index, begin, PATIENCE_MAX);
       return server;
     });
     io.memory.onLocal = () => {

@@ -23,7 +23,7 @@ import { VsockDevice, type VsockOutside } from './device.js';
 
 const GUEST = 3n;
 const flow = { localCid: GUEST, localPort: 1000, peerCid: 2n, peerPort: 6000 };
-const text = (characters: string): Uint8Array => new TextEncoder().encode(characters);
+const text = (characters: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(characters);
 const string = (bytes: Iterable<number>): string => new TextDecoder().decode(Uint8Array.from(bytes));
 
 /** Programs of the host that a test plays: port 6000 has one, other ports have none. */
