@@ -92,7 +92,12 @@ it.each<readonly [string, Uint8Array, number]>([
       accepted.push(stream);
       request.accept(stream);
     };
-    while (accepted.length < 2) if (!(await driver.flush(cpu))) await cpu.waitForInterrupt();
+    // The device answers within the flush, or later.
+    for (;;) {
+      const again = await driver.flush(cpu);
+      if (accepted.length === 2) break;
+      if (!again) await cpu.waitForInterrupt();
+    }
     while (await driver.flush(cpu));
     return accepted;
   });
