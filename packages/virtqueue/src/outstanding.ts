@@ -18,7 +18,10 @@ export interface EndedRequest<Token> {
   readonly written: number;
 }
 
+/** A request as it is kept, and given back when it has ended: all have one shape, and none is copied. */
 interface Entry<Token> extends OutstandingRequest<Token> {
+  readonly id: number;
+  written: number;
   published: boolean;
 }
 
@@ -54,9 +57,10 @@ export class Outstanding<Token> {
     return this.#clamped;
   }
 
-  add(id: number, request: OutstandingRequest<Token>): void {
-    assert(!this.#entries.has(id), `id ${id} is free`);
-    const entry = { ...request, published: false };
+  add(id: number, { token, room, descriptors, table }: OutstandingRequest<Token>): void {
+    // The text is made only then: this is done for every request.
+    if (this.#entries.has(id)) assert(false, `id ${id} is free`);
+    const entry: Entry<Token> = { id, token, room, descriptors, table, written: 0, published: false };
     this.#entries.set(id, entry);
     this.#unpublished.push(entry);
   }
@@ -84,26 +88,24 @@ export class Outstanding<Token> {
     if (id >= ids) return misuse('used-id', `used id ${id} in a ring of ${ids}`);
     const named = this.#entries.get(id);
     if (named?.published !== true) return misuse('used-twice', `used id ${id} is not in flight`);
-    const ended: number[] = [];
-    if (inOrder === undefined) ended.push(id);
+    const ended: Entry<Token>[] = [];
+    if (inOrder === undefined) ended.push(named);
     else {
-      for (const older of this.#entries.keys()) {
+      for (const older of this.#entries.values()) {
         ended.push(older);
-        if (older === id) break;
+        if (older === named) break;
       }
       if (ended.length > inOrder) {
         return misuse('used-order', `used id ${id} before ${ended.length - inOrder} that were made available earlier`);
       }
     }
     if (claimed > named.room) this.#clamped += 1;
-    const requests = ended.map((each) => {
-      const entry = this.#entries.get(each);
-      assert(entry !== undefined, 'an id that was found is there');
-      this.#entries.delete(each);
+    for (const entry of ended) {
+      this.#entries.delete(entry.id);
       // 2.7.9, 2.8.8: what was skipped counts as written completely.
-      return { ...entry, id: each, written: each === id ? Math.min(claimed, entry.room) : entry.room };
-    });
-    return ok(requests);
+      entry.written = entry === named ? Math.min(claimed, entry.room) : entry.room;
+    }
+    return ok(ended);
   }
 
   /** Forgets every request; returns their tokens, oldest first. */

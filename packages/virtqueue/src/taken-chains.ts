@@ -40,6 +40,9 @@ export interface SavedChain {
   readonly written: number | null;
 }
 
+/** A text of its own for each head would be made for every chain. */
+const NOT_IN_FLIGHT = 'a chain is pushed once after it was popped';
+
 /** Whether all of a chain's room was written. What room the driver gave to a rejected chain is not known. */
 const isFull = ({ taken, written }: Entry): boolean => taken.kind === 'chain' && written === taken.chain.writableLength;
 
@@ -79,7 +82,7 @@ export class TakenChains {
   /** A chain that the device has not finished. */
   unfinished(head: number): TakenChain {
     const entry = this.#entries.get(head);
-    assert(entry !== undefined && entry.written === undefined, `head ${head} was popped and not pushed yet`);
+    assert(entry !== undefined && entry.written === undefined, NOT_IN_FLIGHT);
     return entry;
   }
 
@@ -139,7 +142,7 @@ export class TakenChains {
   end(used: readonly Used[], batches: readonly UsedBatch[]): void {
     this.#unfinished -= used.length;
     if (!this.#inOrder) {
-      for (const { head } of used) assert(this.#entries.delete(head), `head ${head} is pushed once`);
+      for (const { head } of used) assert(this.#entries.delete(head), NOT_IN_FLIGHT);
       return;
     }
     let left = batches.reduce((sum, { chains }) => sum + chains, 0);
