@@ -5,6 +5,7 @@ export * from './frame-port.js';
 export * from './header.js';
 export * from './learning-switch.js';
 export * from './mac.js';
+export * from './patience.js';
 export * from './pcapng.js';
 export * from './segment.js';
 export * from './stack/ipv4.js';

@@ -98,7 +98,8 @@ export class Readiness {
 const COUNT = new Uint8Array(new BigUint64Array([1n]).buffer);
 
 const check = (result: number, call: string): number => {
-  assert(result >= 0, `${call} fails with ${failure()} on descriptors that are ours`);
+  // Asked for only then: looking an error's name up is dear.
+  if (result < 0) assert(false, `${call} fails with ${failure()} on descriptors that are ours`);
   return result;
 };
 

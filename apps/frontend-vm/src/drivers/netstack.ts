@@ -1,9 +1,9 @@
-import { formatIpv4, lengthOf, NetStack, NO_OFFLOADS, peek, type StackCounters } from '@remio/ethernet';
+import { formatIpv4, lengthOf, NetStack, NO_OFFLOADS, Patience, peek, type StackCounters } from '@remio/ethernet';
 import type { GuestCpu, GuestDeviceEnd } from '@remio/guest';
 import type { NetstackOptions } from '@remio/topology';
 import { type NetLane, VirtioNetDriver } from '@remio/virtio-driver';
 import { NET_HEADER_SIZE, VIRTIO_NET_HDR_F_DATA_VALID, VIRTIO_NET_HDR_F_NEEDS_CSUM } from '@remio/virtio-spec';
-import { hostTurn, IDLE_TURNS } from './host-turn.js';
+import { hostTurn } from './host-turn.js';
 import type { DriverProgram } from './index.js';
 import { orThrow } from './or-throw.js';
 import { VcpuTimer } from './vcpu-timer.js';
@@ -35,6 +35,7 @@ class Station {
   readonly #cpu: GuestCpu;
   readonly #lane: NetLane;
   readonly #timer: VcpuTimer;
+  readonly #patience = new Patience();
   #retryAt = NEVER;
 
   private constructor(cpu: GuestCpu, driver: VirtioNetDriver, lane: NetLane, options: NetstackOptions) {
@@ -88,15 +89,15 @@ class Station {
   /** Serves the network until `done`, or until the vCPU's counter has reached `deadline`. */
   async serve(deadline: bigint, done: () => boolean): Promise<void> {
     const { driver } = this;
-    for (let idle = 0; ; ) {
+    for (;;) {
       if (driver.stale) await this.#refresh();
       const moved = this.#receive();
       this.#retry();
       if (driver.publish()) await driver.kick(this.#cpu);
       if (driver.broken !== undefined) throw new Error(`${driver.broken.code}: ${driver.broken.detail}`);
       if (done() || this.#cpu.counter() >= deadline) return;
-      idle = moved ? 0 : idle + 1;
-      if (idle < IDLE_TURNS) {
+      if (moved > 0) this.#patience.found(moved);
+      if (moved > 0 || this.#patience.again()) {
         await hostTurn();
         continue;
       }
@@ -121,9 +122,9 @@ class Station {
     await this.driver.announced(this.#cpu);
   }
 
-  #receive(): boolean {
+  #receive(): number {
     const { receive } = this.#lane;
-    let any = false;
+    let frames = 0;
     for (let frame = receive.receive(); frame !== undefined; frame = receive.receive()) {
       const [flags = 0] = frame.header;
       const before = this.stack.counters.received;
@@ -134,9 +135,9 @@ class Station {
       this.stack.input(bytes, verified);
       receive.recycle(frame);
       if (this.stack.counters.received !== before) this.heard = this.#cpu.counter();
-      any = true;
+      frames += 1;
     }
-    return any;
+    return frames;
   }
 
   #retry(): void {

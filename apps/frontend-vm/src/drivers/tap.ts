@@ -1,8 +1,8 @@
-import { ALL_OFFLOADS } from '@remio/ethernet';
+import { ALL_OFFLOADS, Patience } from '@remio/ethernet';
 import { TapPort } from '@remio/host-io';
 import type { TapDriverOptions } from '@remio/topology';
 import { type NetLane, VirtioNetDriver } from '@remio/virtio-driver';
-import { hostTurn, IDLE_TURNS } from './host-turn.js';
+import { hostTurn } from './host-turn.js';
 import type { DriverProgram } from './index.js';
 import { orThrow } from './or-throw.js';
 
@@ -28,13 +28,14 @@ export const tap =
     const [lane] = driver.lanes;
     if (lane === undefined) throw new Error('a network device has a queue pair');
     vm.report({ kind: 'tap', device: end.name, name: options.name, mtu: driver.mtu });
-    for (let idle = 0; ; idle += 1) {
+    const patience = new Patience();
+    for (;;) {
       if (driver.stale) await driver.refresh(cpu);
       const moved = pump(port, lane);
       if (driver.publish()) await driver.kick(cpu);
       if (driver.broken !== undefined) throw new Error(`${driver.broken.code}: ${driver.broken.detail}`);
-      if (moved) idle = 0;
-      if (idle < IDLE_TURNS) {
+      if (moved > 0) patience.found(moved);
+      if (moved > 0 || patience.again()) {
         await hostTurn();
         continue;
       }
@@ -45,9 +46,9 @@ export const tap =
     }
   };
 
-/** Carries frames both ways, as far as there are some and room for them; whether any moved. */
-function pump(port: TapPort, { transmit, receive }: NetLane): boolean {
-  let moved = false;
+/** Carries frames both ways, as far as there are some and room for them; gives how many. */
+function pump(port: TapPort, { transmit, receive }: NetLane): number {
+  let moved = 0;
   for (let n = 0; n < BATCH; n += 1) {
     const buffer = transmit.take();
     if (buffer === undefined) break;
@@ -62,14 +63,14 @@ function pump(port: TapPort, { transmit, receive }: NetLane): boolean {
     // 5.1.9.2: num_buffers, which the kernel leaves as it was.
     buffer.bytes.fill(0, 10, 12);
     transmit.send(buffer, length);
-    moved = true;
+    moved += 1;
   }
   for (let n = 0; n < BATCH; n += 1) {
     const frame = receive.receive();
     if (frame === undefined) break;
     port.transmit(0, frame.header, frame.frame);
     receive.recycle(frame);
-    moved = true;
+    moved += 1;
   }
   return moved;
 }

@@ -3,13 +3,6 @@ export const ETHERNET_HEADER = 14;
 const VLAN_TAG = 4;
 const ETHERTYPE_VLAN = 0x8100;
 
-/**
- * Passes without a frame after which a queue or port is not looked at any more until somebody says that there is one.
- * Between them others get their turn; as long as frames keep coming nobody has to say so, and for a driver each
- * notification that it need not make is a trap and four frames of the wire.
- */
-export const IDLE_PASSES = 48;
-
 /** Longest frame that is not to be segmented (5.1.4.1), bytes: a tag does not count against the MTU. */
 export const frameMax = (mtu: number, etherType: number): number =>
   mtu + ETHERNET_HEADER + (etherType === ETHERTYPE_VLAN ? VLAN_TAG : 0);

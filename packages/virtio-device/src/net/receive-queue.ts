@@ -1,4 +1,4 @@
-import { acceptable, be16, Cursor, type FramePort, type Offloads, peek, readHeader } from '@remio/ethernet';
+import { acceptable, be16, Cursor, type FramePort, type Offloads, Patience, peek, readHeader } from '@remio/ethernet';
 import {
   NET_GSO_FRAME_MAX,
   NET_HEADER_FLAGS,
@@ -12,7 +12,7 @@ import type { Chain, Segment, Used } from '@remio/virtqueue';
 import type { DeviceIo } from '../device.js';
 import { allLocal } from '../segments.js';
 import type { ChainFlow } from './chain-flow.js';
-import { ETHERNET_HEADER, frameMax, IDLE_PASSES, type NetCounters } from './limits.js';
+import { ETHERNET_HEADER, frameMax, type NetCounters } from './limits.js';
 import type { RxFilter } from './rx-filter.js';
 
 /** Frames of one pass. */
@@ -51,11 +51,13 @@ export class ReceiveQueue {
   readonly #settings: ReceiveSettings;
   readonly #counters: NetCounters;
   readonly #head = new Uint8Array(HEAD_BYTES);
+  /** Its parts. */
+  readonly #header = this.#head.subarray(0, NET_HEADER_SIZE);
+  readonly #ethernet = this.#head.subarray(NET_HEADER_SIZE);
   /** Buffers taken from the ring, oldest first, and their bytes. */
   readonly #rooms: Room[] = [];
   #bytes = 0;
-  /** Passes in a row in which the port had nothing. */
-  #idle = 0;
+  readonly #patience = new Patience();
   /** Taken from the ring, memory not local yet. */
   #staged: Chain | undefined;
   #deferred = false;
@@ -108,15 +110,15 @@ export class ReceiveQueue {
     const { port, lane } = this.#settings;
     for (let frames = 0; frames < BATCH; frames += 1) {
       if (!this.#gather(this.#wanted())) return;
-      const length = port.receive(lane, this.#room());
+      const room = this.#room();
+      const length = port.receive(lane, room);
       if (length === 0) {
-        this.#idle += 1;
-        if (port.polled && this.#idle < IDLE_PASSES) this.#defer();
+        if (port.polled && this.#patience.again()) this.#defer();
         else port.listen(lane);
         return;
       }
-      this.#idle = 0;
-      if (length > 0) this.#deliver(length);
+      this.#patience.found(1);
+      if (length > 0) this.#deliver(room, length);
       else if (!this.#makeRoom(-length)) return;
     }
     this.#defer();
@@ -221,15 +223,14 @@ export class ReceiveQueue {
   }
 
   /** A frame of `length` bytes, header included, lies in the buffers; one that is not wanted is overwritten by the next. */
-  #deliver(length: number): void {
+  #deliver(room: readonly Uint8Array[], length: number): void {
     const counters = this.#counters;
     const { filter, mtu } = this.#settings;
     const accepts = this.#settings.accepts();
-    const room = this.#room();
     const head = this.#head;
+    const header = this.#header;
+    const ethernet = this.#ethernet;
     head.fill(0, peek(room, head));
-    const header = head.subarray(0, NET_HEADER_SIZE);
-    const ethernet = head.subarray(NET_HEADER_SIZE);
     const bytes = length - NET_HEADER_SIZE;
     const parsed = readHeader(header);
     const large = parsed.gsoType !== VIRTIO_NET_HDR_GSO_NONE;

@@ -1,4 +1,4 @@
-import { acceptable, be16, type FramePort, type Offloads, part, peek, readHeader } from '@remio/ethernet';
+import { acceptable, be16, type FramePort, type Offloads, Patience, part, peek, readHeader } from '@remio/ethernet';
 import {
   NET_GSO_FRAME_MAX,
   NET_HEADER_CSUM_OFFSET,
@@ -14,7 +14,7 @@ import type { Chain } from '@remio/virtqueue';
 import type { DeviceIo } from '../device.js';
 import { allLocal } from '../segments.js';
 import type { ChainFlow } from './chain-flow.js';
-import { ETHERNET_HEADER, frameMax, IDLE_PASSES, type NetCounters } from './limits.js';
+import { ETHERNET_HEADER, frameMax, type NetCounters } from './limits.js';
 
 /** Frames of one pass: what a driver sends without end must not starve other devices. */
 const BATCH = 64;
@@ -33,7 +33,7 @@ export class TransmitQueue {
   readonly #type = new Uint8Array(ETHERNET_HEADER);
   /** Taken from the ring, memory not local yet. */
   #staged: Chain | undefined;
-  #idle = 0;
+  readonly #patience = new Patience();
   #deferred = false;
 
   constructor(
@@ -67,7 +67,6 @@ export class TransmitQueue {
 
   /** Sends what is there: on a notification, and when memory became local. */
   pass(): void {
-    this.#idle = 0;
     this.#run();
   }
 
@@ -84,8 +83,8 @@ export class TransmitQueue {
     }
     if (this.#flow.takeDirty()) this.#io.used(this.#index);
     if (stopped) return;
-    this.#idle = sent > 0 ? 0 : this.#idle + 1;
-    if (this.#idle < IDLE_PASSES) {
+    if (sent > 0) this.#patience.found(sent);
+    if (sent > 0 || this.#patience.again()) {
       this.#defer();
       return;
     }
@@ -94,7 +93,7 @@ export class TransmitQueue {
     const last = this.#step();
     if (last === 'sent') {
       queue.setNotifications(false);
-      this.#idle = 0;
+      this.#patience.found(1);
       if (this.#flow.takeDirty()) this.#io.used(this.#index);
       this.#defer();
     }
