@@ -132,7 +132,7 @@ export class Link<R> {
   *unacknowledged(): Generator<{ readonly seq: number; readonly records: readonly R[] }> {
     for (let seq = this.#acked + 1; seq <= this.#sent; seq += 1) {
       const records = this.#frames[seq & this.#mask];
-      assert(records !== undefined, `frame ${seq} is kept until it is acknowledged`);
+      assert(records !== undefined, 'a frame is kept until it is acknowledged');
       yield { seq, records };
     }
   }

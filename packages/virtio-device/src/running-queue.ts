@@ -95,7 +95,7 @@ export class RunningQueue implements DeviceQueue {
   }
 
   #leave(used: readonly Used[]): boolean {
-    for (const { head } of used) assert(this.#leaving.delete(head), `head ${head} was popped and not pushed yet`);
+    for (const { head } of used) assert(this.#leaving.delete(head), 'what is pushed was popped, and not pushed yet');
     return true;
   }
 }

@@ -55,7 +55,7 @@ export class InprocEngine {
         const handled = platform.value.handle(record, topology.hasDeadlines ? Number(now()) : 0);
         assert(
           handled.ok,
-          `a vCPU of this process keeps to what hardware does: ${handled.ok ? '' : handled.error.detail}`,
+          handled.ok ? '' : `a vCPU of this process did what no hardware does: ${handled.error.detail}`,
         );
         if (topology.hasDeadlines) parts.engine?.armDeadline();
       },

@@ -99,7 +99,7 @@ export class VcpuRunner {
 
   #vcpu(index: number): Vcpu {
     const vcpu = this.#vcpus[index];
-    assert(vcpu !== undefined, `vCPU ${index} is not of this process`);
+    assert(vcpu !== undefined, 'the vCPU is of this process');
     return vcpu;
   }
 

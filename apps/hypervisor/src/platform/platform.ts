@@ -428,13 +428,13 @@ export class Platform {
 
   #machine(vm: VmId): Machine {
     const machine = this.#machines[vm];
-    assert(machine !== undefined, `the topology has VM ${vm}`);
+    assert(machine !== undefined, 'the VM is of the topology');
     return machine;
   }
 
   #cpu(id: CpuId): Cpu {
     const cpu = this.#cpus[id];
-    assert(cpu !== undefined, `CPU ${id} is of a VM`);
+    assert(cpu !== undefined, 'the CPU is of a VM');
     return cpu;
   }
 }
