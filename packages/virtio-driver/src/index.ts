@@ -14,6 +14,7 @@ export * from './mmio-transport.js';
 export * from './net/net-driver.js';
 export type { ReceivedFrame } from './net/receive-ring.js';
 export type { TransmitBuffer } from './net/transmit-ring.js';
+export * from './request-queue.js';
 export * from './rng-driver.js';
 export * from './shared-allocator.js';
 export * from './shared-pool.js';

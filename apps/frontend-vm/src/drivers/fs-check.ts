@@ -100,6 +100,9 @@ async function writeFiles(
 ): Promise<{ readonly files: readonly Listed[]; readonly mismatches: number } | undefined> {
   const made = await mount.mkdir(directory);
   if (!made.ok && made.error.errno === ERRNO.EROFS) return undefined;
+  if (!made.ok && made.error.errno === ERRNO.EEXIST) {
+    throw new Error(`${directory} is there already: remove it, or give the driver another directory:`);
+  }
   value(`mkdir ${directory}`, made);
   const prng = new Prng(seed);
   let mismatches = 0;

@@ -1,6 +1,5 @@
 import { assert, err, ok, type Result } from '@remio/base';
 import type { GuestCpu, GuestDeviceEnd } from '@remio/guest';
-import type { GuestMemory } from '@remio/guest-memory';
 import {
   DEVICE_ID_FILE_SYSTEM,
   ERRNO,
@@ -16,14 +15,14 @@ import {
   FUSE_IN_HEADER,
   FUSE_OUT_HEADER,
   readStruct,
+  structBytes,
   structView,
   writeStruct,
 } from '@remio/virtio-spec';
-import type { DriverQueue } from '@remio/virtqueue';
 import { DeviceBringUp } from '../bring-up.js';
 import { type DriverError, driverError } from '../driver-error.js';
 import type { MmioTransport } from '../mmio-transport.js';
-import type { SharedAllocator } from '../shared-allocator.js';
+import { RequestQueue } from '../request-queue.js';
 import { type FsOutcome, fsError } from './fs-error.js';
 
 export interface FsDriverOptions {
@@ -51,24 +50,6 @@ export interface Forgotten {
   readonly lookups: bigint;
 }
 
-/** Memory of one request, and its end. */
-interface Slot {
-  /** Shared with the device: where the request lies, and the room for its reply. */
-  readonly request: bigint;
-  readonly reply: bigint;
-  unique: bigint;
-  /** Copied out of the shared memory, once, when the device returned the request; undefined while it is in flight. */
-  returned: Uint8Array | undefined;
-}
-
-interface Queue {
-  readonly ring: DriverQueue<Slot>;
-  readonly index: number;
-  readonly free: Slot[];
-}
-
-/** Descriptors of a request: what the device reads, what it writes. */
-const REQUEST_DESCRIPTORS = 2;
 /** Bytes of a request before its data: header, structure, two names or a link’s target. */
 const HEAD_MAX = 8192;
 /** Nodes of one BATCH_FORGET, and batches in flight. */
@@ -87,28 +68,22 @@ export class VirtioFsDriver {
   /** Bytes of data of one request, at most. */
   readonly dataSize: number;
   readonly transport: MmioTransport;
-  readonly counters = { requests: 0, notifications: 0, interrupts: 0 };
-  readonly #cpu: GuestCpu;
-  readonly #memory: GuestMemory;
-  readonly #hiprio: Queue;
-  readonly #requests: Queue;
+  readonly #hiprio: RequestQueue;
+  readonly #requests: RequestQueue;
+  #interrupts = 0;
   #unique = 0n;
-  #broken: DriverError | undefined;
 
   private constructor(
-    cpu: GuestCpu,
     device: DeviceBringUp,
     tag: string,
     dataSize: number,
-    hiprio: Queue,
-    requests: Queue,
+    hiprio: RequestQueue,
+    requests: RequestQueue,
   ) {
     this.features = device.features;
     this.transport = device.transport;
     this.tag = tag;
     this.dataSize = dataSize;
-    this.#cpu = cpu;
-    this.#memory = device.allocator.memory;
     this.#hiprio = hiprio;
     this.#requests = requests;
   }
@@ -128,25 +103,40 @@ export class VirtioFsDriver {
     if (config.value.queues < 1) return err(driverError('config', '5.11.4', 'the device has no request queue'));
     const tag = tagOf(config.value.tag);
     if (tag === undefined) return err(driverError('config', '5.11.4', 'the tag is empty, or no UTF-8'));
-    const hiprio = await setUpQueue(cpu, device, FS_QUEUE_HIPRIO, FORGETS, FORGET_BYTES, 0);
+    const hiprio = await RequestQueue.setUp(cpu, device, FS_QUEUE_HIPRIO, {
+      depth: FORGETS,
+      requestSize: FORGET_BYTES,
+      replySize: 0,
+    });
     if (!hiprio.ok) return hiprio;
-    const room = FUSE_OUT_HEADER.size + dataSize;
-    const requests = await setUpQueue(cpu, device, FS_QUEUE_REQUEST, depth, HEAD_MAX + dataSize, room);
+    const requests = await RequestQueue.setUp(cpu, device, FS_QUEUE_REQUEST, {
+      depth,
+      requestSize: HEAD_MAX + dataSize,
+      replySize: FUSE_OUT_HEADER.size + dataSize,
+    });
     if (!requests.ok) return requests;
-    const driver = new VirtioFsDriver(cpu, device, tag, dataSize, hiprio.value, requests.value);
+    const driver = new VirtioFsDriver(device, tag, dataSize, hiprio.value, requests.value);
+    const queues = [hiprio.value, requests.value];
     const live = await device.goLive(cpu, {
-      used: () => driver.#used(),
+      used: () => {
+        driver.#interrupts += 1;
+        for (const queue of queues) queue.reap();
+      },
       configChanged: () => {},
       needsReset: (error) => {
-        driver.#broken ??= error;
+        for (const queue of queues) queue.fail(error);
       },
     });
     return live.ok ? ok(driver) : live;
   }
 
-  /** Why the device is of no use any more. */
-  get broken(): DriverError | undefined {
-    return this.#broken;
+  get counters(): { readonly requests: number; readonly notifications: number; readonly interrupts: number } {
+    const [hiprio, requests] = [this.#hiprio.counters, this.#requests.counters];
+    return {
+      requests: hiprio.requests + requests.requests,
+      notifications: hiprio.notifications + requests.notifications,
+      interrupts: this.#interrupts,
+    };
   }
 
   /**
@@ -156,17 +146,12 @@ export class VirtioFsDriver {
   async request({ opcode, nodeid, args, data, room }: FsRequest): FsOutcome<Uint8Array> {
     assert(args.length <= HEAD_MAX - FUSE_IN_HEADER.size, 'a request’s head has room');
     assert(room <= this.dataSize && (data?.length ?? 0) <= this.dataSize, 'data is cut to what a request carries');
-    const head = this.#message(opcode, nodeid, args, data?.length ?? 0);
-    const slot = await this.#send(this.#requests, data === undefined ? [head] : [head, data], room);
-    if (slot === undefined) return this.#failure();
-    while (slot.returned === undefined) {
-      if (this.#broken !== undefined) return this.#failure();
-      await this.#cpu.waitForInterrupt();
-    }
-    const { returned } = slot;
-    slot.returned = undefined;
-    this.#requests.free.push(slot);
-    return replyOf(returned, slot.unique);
+    const { bytes, unique } = this.#message(opcode, nodeid, args, data?.length ?? 0);
+    const parts = data === undefined ? [bytes] : [bytes, data];
+    const replies = await this.#requests.ask([{ parts, room: FUSE_OUT_HEADER.size + room }]);
+    const [reply] = replies ?? [];
+    if (reply === undefined) return fsError(ERRNO.EIO, this.#requests.broken?.detail ?? 'the device is broken');
+    return replyOf(reply, unique);
   }
 
   /** Gives nodes back, on the queue of high priority (5.11.6.2); does not wait until the device has heard it. */
@@ -179,77 +164,26 @@ export class VirtioFsDriver {
         const at = FUSE_BATCH_FORGET_IN.size + n * FUSE_FORGET_ONE.size;
         writeStruct(FUSE_FORGET_ONE, structView(args), at, { nodeid, nlookup });
       });
-      await this.#send(this.#hiprio, [this.#message(FUSE_BATCH_FORGET, 0n, args, 0)], undefined);
+      await this.#hiprio.tell([this.#message(FUSE_BATCH_FORGET, 0n, args, 0).bytes]);
     }
   }
 
-  #message(opcode: number, nodeid: bigint, args: Uint8Array, data: number): Uint8Array {
+  #message(
+    opcode: number,
+    nodeid: bigint,
+    args: Uint8Array,
+    data: number,
+  ): { readonly bytes: Uint8Array; readonly unique: bigint } {
     this.#unique += 1n;
-    const bytes = new Uint8Array(FUSE_IN_HEADER.size + args.length);
-    const len = bytes.length + data;
-    writeStruct(FUSE_IN_HEADER, structView(bytes), 0, { len, opcode, unique: this.#unique, nodeid });
-    bytes.set(args, FUSE_IN_HEADER.size);
-    return bytes;
-  }
-
-  /**
-   * Makes a request available, when there is room for it.
-   * @param room bytes of the reply after its header; undefined: there is no reply
-   * @returns undefined if the device is broken
-   */
-  async #send(queue: Queue, parts: readonly Uint8Array[], room: number | undefined): Promise<Slot | undefined> {
     const unique = this.#unique;
-    for (;;) {
-      if (this.#broken !== undefined) return undefined;
-      const slot = queue.free.pop();
-      if (slot !== undefined) {
-        slot.unique = unique;
-        let length = 0;
-        for (const part of parts) {
-          const at = this.#memory.locate(slot.request + BigInt(length), part.length);
-          this.#memory.bytes(at, part.length).set(part);
-          length += part.length;
-        }
-        const writable = room === undefined ? [] : [{ address: slot.reply, length: FUSE_OUT_HEADER.size + room }];
-        if (queue.ring.add([{ address: slot.request, length }], writable, slot)) {
-          this.counters.requests += 1;
-          if (queue.ring.publish()) {
-            this.counters.notifications += 1;
-            await this.transport.notify(this.#cpu, queue.index);
-          }
-          return slot;
-        }
-        queue.free.push(slot);
-      }
-      await this.#cpu.waitForInterrupt();
-    }
-  }
-
-  #failure(): Result<never, { readonly errno: number; readonly code: string; readonly detail: string }> {
-    return fsError(ERRNO.EIO, this.#broken?.detail ?? 'the device is broken');
-  }
-
-  #used(): void {
-    this.counters.interrupts += 1;
-    this.#reap(this.#requests, (slot, written) => {
-      const at = this.#memory.locate(slot.reply, written);
-      slot.returned = at < 0 ? new Uint8Array(0) : this.#memory.bytes(at, written).slice();
-    });
-    this.#reap(this.#hiprio, (slot) => this.#hiprio.free.push(slot));
-  }
-
-  #reap({ ring }: Queue, take: (slot: Slot, written: number) => void): void {
-    do {
-      for (;;) {
-        const element = ring.popUsed();
-        if (element.kind === 'empty') break;
-        if (element.kind === 'broken') {
-          this.#broken ??= driverError('queue', element.error.clause, element.error.detail);
-          return;
-        }
-        take(element.token, element.written);
-      }
-    } while (ring.setInterrupts(true));
+    const bytes = structBytes(
+      FUSE_IN_HEADER,
+      { len: FUSE_IN_HEADER.size + args.length + data, opcode, unique, nodeid },
+      true,
+      args.length,
+    );
+    bytes.set(args, FUSE_IN_HEADER.size);
+    return { bytes, unique };
   }
 }
 
@@ -285,32 +219,4 @@ function tagOf(bytes: Uint8Array): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-async function setUpQueue(
-  cpu: GuestCpu,
-  device: DeviceBringUp,
-  index: number,
-  depth: number,
-  request: number,
-  reply: number,
-): Promise<Result<Queue, DriverError>> {
-  const ring = await device.setUpQueue<Slot>(cpu, index, depth * REQUEST_DESCRIPTORS, REQUEST_DESCRIPTORS);
-  if (!ring.ok) return ring;
-  const free: Slot[] = [];
-  while (free.length < depth) {
-    const slot = allocate(device.allocator, request, reply);
-    if (slot === undefined) break;
-    free.push(slot);
-  }
-  return free.length > 0
-    ? ok({ ring: ring.value, index, free })
-    : err(driverError('memory', '2.7', `the shared memory has no room for a request of queue ${index}`));
-}
-
-function allocate(allocator: SharedAllocator, request: number, reply: number): Slot | undefined {
-  const [requestAt, replyAt] = [allocator.allocate(request), allocator.allocate(reply)];
-  return requestAt === undefined || replyAt === undefined
-    ? undefined
-    : { request: requestAt, reply: replyAt, unique: 0n, returned: undefined };
 }

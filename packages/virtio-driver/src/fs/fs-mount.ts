@@ -151,7 +151,9 @@ export class FsMount {
     );
   }
 
-  symlink(target: string, path: string): FsOutcome<void> {
+  async symlink(target: string, path: string): FsOutcome<void> {
+    const bytes = new TextEncoder().encode(target).length;
+    if (bytes >= PATH_MAX) return fsError(ERRNO.ENAMETOOLONG, `a target of ${bytes} bytes`);
     return this.#in(path, (directory, name) => this.#made(this.client.symlink(directory, name, target)));
   }
 
