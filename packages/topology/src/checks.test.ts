@@ -131,6 +131,24 @@ describe('the rules', () => {
     expect(parse(shared.replace('tag: share', `tag: ${'ü'.repeat(19)}`)).diagnostics[0]?.rule).toBe('schema');
   });
 
+  it.each([
+    ['{ type: i2c, chips: [{ type: lm75, address: 0x48, millicelsius: -20000 }] }', undefined],
+    ['{ type: i2c, chips: [{ type: lm75, address: 0x48, millicelsius: 126000 }] }', 'from -55000 to 125000'],
+    ['{ type: i2c, chips: [{ type: eeprom, address: 0x78 }] }', 'from 0x08 to 0x77'],
+    [
+      '{ type: i2c, chips: [{ type: eeprom, address: 80 }, { type: lm75, address: 80, millicelsius: 0 }] }',
+      'different addresses',
+    ],
+    ['{ type: gpio, lines: [{ name: a }, { wire: a, pull: up }] }', undefined],
+    ['{ type: gpio, lines: [{ name: a }, { wire: b }] }', 'lines of this device'],
+    ['{ type: gpio, lines: [{ name: a }, { name: a }] }', 'different names'],
+    ['{ type: gpio, lines: [] }', ''],
+  ])('buses: chips and lines of %s', (device, problem) => {
+    const { diagnostics } = parse(GOOD.replace('{ type: block, image: a.img }', device));
+    expect(diagnostics.map(({ rule }) => rule)).toEqual(problem === undefined ? [] : ['schema']);
+    expect(diagnostics[0]?.message ?? '').toContain(problem ?? '');
+  });
+
   it('vm-cycle: a warning for VMs with one vCPU that wait for each other', () => {
     const circle = GOOD.replace(
       'd1, type: backend, bind_key: 2, interrupt: 41,',

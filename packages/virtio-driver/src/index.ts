@@ -10,6 +10,8 @@ export * from './fs/fs-driver.js';
 export * from './fs/fs-error.js';
 export * from './fs/fs-mount.js';
 export * from './fs/fuse-client.js';
+export * from './gpio-driver.js';
+export * from './i2c-driver.js';
 export * from './mmio-transport.js';
 export * from './net/net-driver.js';
 export type { ReceivedFrame } from './net/receive-ring.js';

@@ -4,6 +4,8 @@ export * from './entropy.js';
 export * from './features.js';
 export * from './fs.js';
 export * from './fuse.js';
+export * from './gpio.js';
+export * from './i2c.js';
 export * from './layout.js';
 export * from './mmio.js';
 export * from './net.js';

@@ -1,10 +1,11 @@
 import type { GuestDeviceEnd } from '@remio/guest';
 import type { DeviceChoice, DeviceRef } from '@remio/topology';
-import type { DeviceFactory, VirtioDevice } from '@remio/virtio-device';
+import { type DeviceFactory, GpioDevice, type VirtioDevice } from '@remio/virtio-device';
 import { blockDevice } from './block.js';
 import { consoleDevice } from './console.js';
 import { entropyDevice } from './entropy.js';
 import { fsDevice } from './fs.js';
+import { i2cDevice } from './i2c.js';
 import { BackendNetwork } from './net.js';
 import { vsockDevice } from './vsock.js';
 
@@ -31,6 +32,10 @@ async function makeDevice(end: GuestDeviceEnd, network: BackendNetwork): Promise
 
 function builtin(name: string, choice: DeviceChoice, network: BackendNetwork): VirtioDevice | Promise<VirtioDevice> {
   switch (choice.type) {
+    case 'gpio':
+      return new GpioDevice(choice.options.lines);
+    case 'i2c':
+      return i2cDevice(choice.options);
     case 'fs':
       return fsDevice(name, choice.options);
     case 'block':

@@ -101,7 +101,7 @@ async function writeFiles(
   const made = await mount.mkdir(directory);
   if (!made.ok && made.error.errno === ERRNO.EROFS) return undefined;
   if (!made.ok && made.error.errno === ERRNO.EEXIST) {
-    throw new Error(`${directory} is there already: remove it, or give the driver another directory:`);
+    throw new Error(`${directory} is there already: remove it, or write another name in the driver’s field directory`);
   }
   value(`mkdir ${directory}`, made);
   const prng = new Prng(seed);

@@ -3,6 +3,8 @@ import type { DriverChoice } from '@remio/topology';
 import { blkVerify } from '../blk-verify.js';
 import { consoleLines } from './console.js';
 import { fsCheck } from './fs-check.js';
+import { gpioCheck } from './gpio-check.js';
+import { i2cCheck } from './i2c-check.js';
 import { nbd } from './nbd.js';
 import { netstack } from './netstack.js';
 import { probe } from './probe.js';
@@ -18,6 +20,10 @@ function driverOf(choice: DriverChoice): DriverProgram {
     case 'blk-verify':
       // One of several devices of its VM: it has the vCPU that all drivers share.
       return (cpu, end, vm) => blkVerify(choice.options)(cpu, { ...vm, cpus: 1, devices: [end] });
+    case 'gpio-check':
+      return gpioCheck(choice.options);
+    case 'i2c-check':
+      return i2cCheck;
     case 'fs-check':
       return fsCheck(choice.options);
     case 'probe':

@@ -4,6 +4,8 @@ import { type BlockModelOptions, blockOptions, blockProblems, blockSchema } from
 import { type ConsoleModelOptions, consoleOptions, consoleSchema } from './console.js';
 import { type EntropyModelOptions, entropyOptions, entropySchema } from './entropy.js';
 import { type FsModelOptions, fsOptions, fsProblems, fsSchema } from './fs.js';
+import { type GpioModelOptions, gpioOptions, gpioSchema } from './gpio.js';
+import { type I2cModelOptions, i2cOptions, i2cSchema } from './i2c.js';
 
 import { type NetModelOptions, netOptions, netProblems, netSchema } from './net.js';
 
@@ -13,11 +15,22 @@ export type { BlockModelOptions } from './block.js';
 export type { ConsoleModelOptions } from './console.js';
 export type { EntropyModelOptions } from './entropy.js';
 export type { FsModelOptions } from './fs.js';
+export type { GpioModelLine, GpioModelOptions } from './gpio.js';
+export type { I2cChip, I2cModelOptions } from './i2c.js';
 export type { NetLink, NetModelOptions } from './net.js';
 export type { VsockModelOptions } from './vsock.js';
 
 /** Device models that come with Remio: what a topology may say of each, one file a device. */
-export const deviceSchemas = [blockSchema, consoleSchema, entropySchema, fsSchema, netSchema, vsockSchema] as const;
+export const deviceSchemas = [
+  blockSchema,
+  consoleSchema,
+  entropySchema,
+  fsSchema,
+  netSchema,
+  vsockSchema,
+  gpioSchema,
+  i2cSchema,
+] as const;
 
 export type DeviceFile = z.output<(typeof deviceSchemas)[number]>;
 
@@ -28,13 +41,19 @@ export type DeviceChoice =
   | { readonly type: 'entropy'; readonly options: EntropyModelOptions }
   | { readonly type: 'fs'; readonly options: FsModelOptions }
   | { readonly type: 'net'; readonly options: NetModelOptions }
-  | { readonly type: 'vsock'; readonly options: VsockModelOptions };
+  | { readonly type: 'vsock'; readonly options: VsockModelOptions }
+  | { readonly type: 'gpio'; readonly options: GpioModelOptions }
+  | { readonly type: 'i2c'; readonly options: I2cModelOptions };
 
 /** What the model gets of what the file says. */
 export function deviceChoice(device: DeviceFile, context: EndContext): DeviceChoice {
   switch (device.type) {
     case 'fs':
       return { type: 'fs', options: fsOptions(device, context) };
+    case 'gpio':
+      return { type: 'gpio', options: gpioOptions(device) };
+    case 'i2c':
+      return { type: 'i2c', options: i2cOptions(device) };
     case 'block':
       return { type: 'block', options: blockOptions(device, context) };
     case 'console':
@@ -53,6 +72,9 @@ export function deviceProblems(choice: DeviceChoice, files: TopologyFiles): read
   switch (choice.type) {
     case 'fs':
       return fsProblems(choice.options, files);
+    case 'gpio':
+    case 'i2c':
+      return [];
     case 'block':
       return blockProblems(choice.options, files);
     case 'console':

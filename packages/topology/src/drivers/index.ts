@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { EndContext } from '../end-context.js';
 import { type BlkVerifyChoice, blkVerifyOptions, blkVerifySchema } from './blk-verify.js';
+import { type GpioCheckChoice, gpioCheckOptions, gpioCheckSchema, i2cCheckSchema } from './buses.js';
 import { type ConsoleDriverChoice, consoleDriverOptions, consoleDriverSchema } from './console.js';
 import { type FsCheckChoice, fsCheckOptions, fsCheckSchema } from './fs-check.js';
 import { type NbdDriverChoice, nbdOptions, nbdSchema } from './nbd.js';
@@ -9,6 +10,7 @@ import { type RngDriverChoice, rngOptions, rngSchema } from './rng.js';
 import { type VsockDriverChoice, vsockDriverOptions, vsockDriverSchema } from './vsock.js';
 
 export type { BlkVerifyChoice } from './blk-verify.js';
+export type { GpioCheckChoice } from './buses.js';
 export type { ConsoleDriverChoice, ConsoleDriverPort } from './console.js';
 export type { FsCheckChoice } from './fs-check.js';
 export type { NbdDriverChoice } from './nbd.js';
@@ -30,6 +32,8 @@ export const driverSchemas = [
   netstackSchema,
   fsCheckSchema,
   vsockDriverSchema,
+  gpioCheckSchema,
+  i2cCheckSchema,
 ] as const;
 
 export type DriverFile = z.output<(typeof driverSchemas)[number]>;
@@ -44,13 +48,19 @@ export type DriverChoice =
   | { readonly type: 'tap'; readonly options: TapDriverOptions }
   | { readonly type: 'netstack'; readonly options: NetstackOptions }
   | { readonly type: 'fs-check'; readonly options: FsCheckChoice }
-  | { readonly type: 'vsock'; readonly options: VsockDriverChoice };
+  | { readonly type: 'vsock'; readonly options: VsockDriverChoice }
+  | { readonly type: 'gpio-check'; readonly options: GpioCheckChoice }
+  | { readonly type: 'i2c-check' };
 
 /** What the driver gets of what the file says. */
 export function driverChoice(driver: DriverFile, context: EndContext): DriverChoice {
   switch (driver.type) {
     case 'blk-verify':
       return { type: 'blk-verify', options: blkVerifyOptions(driver) };
+    case 'gpio-check':
+      return { type: 'gpio-check', options: gpioCheckOptions(driver) };
+    case 'i2c-check':
+      return { type: 'i2c-check' };
     case 'fs-check':
       return { type: 'fs-check', options: fsCheckOptions(driver) };
     case 'probe':
