@@ -128,7 +128,8 @@ const ESCAPES: readonly (readonly [what: string, name: Uint8Array, errno: number
   ['.', bytes('.'), ERRNO.EINVAL],
   ['nothing', bytes(''), ERRNO.EINVAL],
   ['/', bytes('/'), ERRNO.EINVAL],
-  ['an absolute path', bytes('/etc/passwd'), ERRNO.EINVAL],
+  // Nothing is there: were the rule broken, what is would be moved or removed.
+  ['an absolute path', bytes('/remio-test/secret'), ERRNO.EINVAL],
   ['a relative path', bytes('d/../..'), ERRNO.EINVAL],
   ['a path through a link', bytes('out/secret'), ERRNO.EINVAL],
   ['a name without NUL', Uint8Array.from(Buffer.from('a')), ERRNO.EINVAL],
