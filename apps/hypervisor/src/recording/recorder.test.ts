@@ -218,6 +218,24 @@ describe('a recording', () => {
     ]);
   });
 
+  it('ends with what had no step to ride along with: a loss empties queues, and nothing else tells of it', () => {
+    const lost: readonly CoreInput[] = [
+      { kind: 'vm-attached', vm: vmId(0), incarnation: 1 },
+      mmio,
+      { kind: 'tick', now: 8 },
+      { kind: 'vm-lost', vm: vmId(0), incarnation: 1 },
+    ];
+    expect(steps('hardened', ...lost).at(-1)).toMatchObject({
+      do: 'vm-lost',
+      vm: 0,
+      before: [{ do: 'tick', now: 8 }],
+    });
+    expect(steps('reference', ...lost).at(-1)).toMatchObject({ do: 'mmio' });
+    const vector = parseVector(record('hardened', 'riscv64', lost));
+    if (!vector.ok) throw new Error(vector.error);
+    expect(runVector(vector.value, { profile: 'hardened', abi: false, lease: false })).toEqual({ status: 'passed' });
+  });
+
   it('writes an ASK from a lease as the ASK that it stands for, unless it was out of turn', () => {
     const take = (lease: bigint): CoreInput => ({ kind: 'leased-ask', cpu: cpuId(0), id: requestId(lease) });
     const second: CoreInput = { ...mmio, cpu: cpuId(3) };

@@ -71,7 +71,18 @@ export class Recorder {
 
   /** The text after the last step. */
   end(data: Readonly<CoreData>): string {
-    return this.#writer.end(observeEnd(data));
+    return this.#left(data) + this.#writer.end(observeEnd(data));
+  }
+
+  /**
+   * What has no step to ride along with: a loss may have emptied a queue, so the last of it is a step of its own.
+   * The reference knows none of these inputs, and its state is the same without them.
+   */
+  #left(data: Readonly<CoreData>): string {
+    const last = this.#machine.profile === 'reference' ? undefined : this.#before.pop();
+    if (last === undefined) return '';
+    const before = this.#before.length === 0 ? {} : { before: this.#before.splice(0) };
+    return this.#writer.step({ ...last, ...before, expect: this.#observe([], { data }, {}) });
   }
 
   #stepOf(input: CoreInput, effects: readonly CoreEffect[], core: SteppedCore): Observed | undefined {
@@ -166,7 +177,7 @@ export class Recorder {
 
   #observe(
     effects: readonly CoreEffect[],
-    { data }: SteppedCore,
+    { data }: Pick<SteppedCore, 'data'>,
     fields: Observed,
     of?: Parameters<VectorView['observe']>[2],
   ): Observed {
