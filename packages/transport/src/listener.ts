@@ -284,7 +284,7 @@ export class Listener {
       link: new Link(CREDIT),
       token: randomBytes(16).toString('hex'),
       parts: [route, Buffer.alloc(0)],
-      onRefused: () => this.#away(peer),
+      onRefused: () => this.#away(peer, route),
       lastHeard: hostTime(),
       stalledSince: undefined,
       away: undefined,
@@ -333,13 +333,18 @@ export class Listener {
     peer.away = undefined;
     peer.lastHeard = hostTime();
     this.#peers.move(peer, route);
+    peer.onRefused = () => this.#away(peer, route);
     this.#tell(peer, { kind: 'resumed', session, received: peer.link.tell() });
     for (const { seq, records } of peer.link.unacknowledged()) this.#sendRecords(peer, seq, records, 0);
     this.#fill(peer);
   }
 
-  /** A peer cannot be reached: it has some time to come back. An observer has nothing to come back for. */
-  #away(peer: PeerState): void {
+  /**
+   * A peer cannot be reached by a route: it has some time to come back. An observer has nothing to come back for.
+   * ZeroMQ may say so only after the peer has come back by another route: that one stands.
+   */
+  #away(peer: PeerState, route: Buffer): void {
+    if (peer.parts[0] !== route) return;
     if (peer.away !== undefined || this.#closed || this.#peers.get(peer.session) !== peer) return;
     const gone = (): void => this.#drop(peer, 'it cannot be reached');
     if (peer.vms.length === 0) gone();

@@ -14,7 +14,8 @@ export interface PeerState extends Peer {
   readonly token: string;
   /** Routing id of its connection, and the frame on its way there: ZeroMQ has copied it when `send` returns. */
   readonly parts: [Buffer, Buffer];
-  readonly onRefused: () => void;
+  /** Told of a frame that the present connection does not take. */
+  onRefused: () => void;
   /** On the host's monotonic clock, in nanoseconds. */
   lastHeard: number;
   /** Since when it acknowledges nothing although its credit is used up; undefined: it does. */
