@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Prng } from '@remio/base';
 import { showDuration, showRate } from '@remio/telemetry';
 import { deferred } from './deferred.js';
+import { type Echoed, echo, serveEcho } from './echo.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { RunningPlatform, scratchDirectory, writeImage } from './running-platform.js';
 import { topologyOf } from './topology-file.js';
@@ -13,6 +13,7 @@ const TOPOLOGIES = ['demo-devices-aarch64', 'demo-devices-riscv64'] as const;
 const KiB = 1024;
 const DISK_BYTES = 4 * KiB * KiB;
 const LINE_BYTES = 256 * KiB;
+const SOCKET_BYTES = 4 * KiB * KiB;
 /** Milliseconds that one topology has. */
 const WORK_MS = 60_000;
 
@@ -71,10 +72,25 @@ const JUDGES: Readonly<Record<string, Judge>> = {
     good: report['lost'] === 0,
     what: `${report['received']} of ${report['sent']} pings to ${report['to']} through the switch, mean ${showDuration(num((report['ns'] as Report | null)?.['mean']))}`,
   }),
+  'i2c-check': (report) => {
+    const sensors = report['sensors'] as readonly { readonly millicelsius: number }[];
+    const eeproms = report['eeproms'] as readonly { readonly content: string; readonly written: boolean }[];
+    const celsius = sensors.map(({ millicelsius }) => `${millicelsius / 1000} \u00b0C`).join(', ');
+    return {
+      family: 'I2C',
+      good: sensors.length === 1 && eeproms.length === 1 && eeproms.every(({ written }) => written),
+      what: `chips found: a sensor that says ${celsius}, an EEPROM that says "${eeproms[0]?.content}"; a page of it written and read back`,
+    };
+  },
+  'gpio-check': (report) => ({
+    family: 'GPIO',
+    good: num(report['edges']) > 0 && report['interrupts'] === report['edges'] && report['wrong'] === 0,
+    what: `${report['interrupts']} of ${report['edges']} edges of one line came as interrupts of the other, with its level`,
+  }),
 };
 
-/** Devices whose driver reports, and the console, which the host tries out itself. */
-const EXPECTED = ['disk', 'share', 'rng', 'net0', 'console'] as const;
+/** Devices whose driver reports, and the console and the sockets, which the host tries out itself. */
+const EXPECTED = ['disk', 'share', 'rng', 'net0', 'console', 'vsock', 'i2c', 'gpio'] as const;
 
 /** `remio demo devices`: every device family does real work, on both architectures, and is held to its result. */
 export async function demoDevices(options: DemoDevicesOptions): Promise<ExitCode> {
@@ -130,6 +146,9 @@ async function run(scene: Scene, name: string, stopped: Promise<ExitCode>): Prom
     rows.set(row.device, row);
     if (EXPECTED.every((device) => rows.has(device))) complete.resolve('complete');
   };
+  // Where the guest takes connections to its port 7.
+  const server = await serveEcho(join(scene.directory, 'echo.sock'));
+  server.unref();
   const platform = await RunningPlatform.boot({
     topology,
     images: [],
@@ -137,6 +156,12 @@ async function run(scene: Scene, name: string, stopped: Promise<ExitCode>): Prom
       const report = event as Report;
       const device = String(report['device'] ?? '');
       if (report['kind'] === 'driver-failed') add({ family: '', device, good: false, what: String(report['reason']) });
+      // Nobody can connect to the guest before its driver is there.
+      if (report['kind'] === 'vsock') {
+        void echo(join(scene.directory, 'guest1'), SOCKET_BYTES, 'CONNECT 7\n').then((echoed) =>
+          add(echoRow('sockets', 'vsock', "the guest's port 7", echoed)),
+        );
+      }
       const judged = JUDGES[String(report['kind'])]?.(report, scene);
       if (judged !== undefined) add({ device, ...judged });
     },
@@ -146,7 +171,9 @@ async function run(scene: Scene, name: string, stopped: Promise<ExitCode>): Prom
     timer = setTimeout(() => settle('late'), WORK_MS);
   });
   try {
-    void echo(join(scene.directory, 'console.sock')).then(add);
+    void echo(join(scene.directory, 'console.sock'), LINE_BYTES).then((echoed) =>
+      add(echoRow('console', 'console', 'the guest', echoed)),
+    );
     const how = await Promise.race([complete.promise, stopped, late]);
     if (typeof how === 'number') return how;
     const missing = EXPECTED.filter((device) => !rows.has(device));
@@ -157,33 +184,18 @@ async function run(scene: Scene, name: string, stopped: Promise<ExitCode>): Prom
   } finally {
     clearTimeout(timer);
     await platform.stop();
+    server.close();
   }
 }
 
-/** Sends bytes to the guest's console, which sends them back. */
-function echo(path: string): Promise<Row> {
-  const sent = new Uint8Array(LINE_BYTES);
-  new Prng(11).fill(sent);
-  const row = (good: boolean, what: string): Row => ({ family: 'console', device: 'console', good, what });
-  return new Promise((resolve) => {
-    const received: Buffer[] = [];
-    let bytes = 0;
-    const start = process.hrtime.bigint();
-    const socket = connect(path);
-    socket.on('error', (error) => resolve(row(false, `${path}: ${error.message}`)));
-    socket.on('close', () => resolve(row(false, `closed after ${bytes} bytes`)));
-    socket.on('data', (piece) => {
-      received.push(piece);
-      bytes += piece.length;
-      if (bytes < LINE_BYTES) return;
-      const rate = showRate(bytes, Number(process.hrtime.bigint() - start));
-      const equal = Buffer.compare(Buffer.concat(received), sent) === 0;
-      resolve(row(equal, `${LINE_BYTES / KiB} KiB to the guest and back at ${rate}, equal`));
-      socket.destroy();
-    });
-    socket.write(sent);
-  });
-}
+const echoRow = (family: string, device: string, to: string, echoed: Echoed): Row => ({
+  family,
+  device,
+  good: echoed.problem === undefined,
+  what: echoed.problem ?? `${showBytes(echoed.bytes)} to ${to} and back at ${showRate(echoed.bytes, echoed.ns)}, equal`,
+});
+
+const showBytes = (bytes: number): string => (bytes >= KiB * KiB ? `${bytes / KiB / KiB} MiB` : `${bytes / KiB} KiB`);
 
 const renderRows = (rows: readonly Row[]): string =>
   [...rows]
