@@ -10,6 +10,7 @@ import {
 } from '@remio/virtio-spec';
 import { deviceChoice } from './devices/index.js';
 import { driverChoice } from './drivers/index.js';
+import { present } from './fields.js';
 import type { Path, TopologySource } from './reader.js';
 import type { RemioDevFile, TopologyFile, VmFile } from './schema.js';
 import type { DeviceRef, ModuleRef, RemioDev, SharedMemory, Topology, Vm } from './types.js';
@@ -50,7 +51,7 @@ export function buildTopology(source: TopologySource, file: TopologyFile, option
     return undefined;
   }
   const sharedMemories = Object.entries(file.shared_memories ?? {}).map(
-    ([name, { size }], id): SharedMemory => ({ id, name, size: Number(size) }),
+    ([name, { size, phys }], id): SharedMemory => ({ id, name, size: Number(size), ...present({ phys }) }),
   );
   const cpus = assignCpus(source, file, board.value);
   const windows = new Map<bigint, { readonly base: bigint; readonly size: number }>();
@@ -65,7 +66,11 @@ export function buildTopology(source: TopologySource, file: TopologyFile, option
       id: vmId(id),
       name,
       cpus: cpus.get(name) ?? [],
-      memory: (vm.memory ?? []).map(({ base, size }) => ({ base: guestAddress(base), size: Number(size) })),
+      memory: (vm.memory ?? []).map(({ base, size, phys }) => ({
+        base: guestAddress(base),
+        size: Number(size),
+        ...present({ phys }),
+      })),
       remioDevs: (vm.remio_devs ?? []).map((end, dm) =>
         remioDev(source, [...path, 'remio_devs', dm], end, dm, sharedMemories, windows, options),
       ),

@@ -124,11 +124,12 @@ function knownKeys(path: Path): readonly string[] {
   const within = path.at(-2);
   if (path.length === 0) return ['name', 'board', 'profile', 'shared_memories', 'vms'];
   if (within === 'vms') return ['cpus', 'memory', 'program', 'remio_devs'];
-  if (within === 'shared_memories') return ['size'];
+  if (within === 'shared_memories') return ['size', 'phys'];
   if (within === 'remio_devs') {
     return ['name', 'type', 'bind_key', 'window', 'interrupt', 'shmem', 'deadline', 'device', 'driver'];
   }
-  if (last === 'window' || within === 'memory') return ['base', 'size'];
+  if (within === 'memory') return ['base', 'size', 'phys'];
+  if (last === 'window') return ['base', 'size'];
   if (last === 'shmem') return ['memory', 'base'];
   return [];
 }

@@ -50,9 +50,11 @@ const remioDev = z.strictObject({
   driver: driver.optional().describe('Frontend, under program: drivers: what drives the device'),
 });
 
+const phys = u64.optional().describe('Where in the board\u2019s RAM it lies; absent: where the hypervisor finds room');
+
 const vm = z.strictObject({
   cpus: z.union([count, z.array(count)], { error: 'expected a number of CPUs, or a list of them' }),
-  memory: z.array(z.strictObject({ base: u64, size })).optional(),
+  memory: z.array(z.strictObject({ base: u64, size, phys })).optional(),
   program: program.optional().describe('Absent: `dispatcher` where there are backends, else `drivers`'),
   remio_devs: z.array(remioDev).optional(),
 });
@@ -68,7 +70,7 @@ export const topologySchema = z.strictObject({
     { error: 'expected the name of a board, or { name, cpus, irqc }' },
   ),
   profile: z.enum(['reference', 'hardened']).optional(),
-  shared_memories: z.record(name, z.strictObject({ size })).optional(),
+  shared_memories: z.record(name, z.strictObject({ size, phys })).optional(),
   vms: z.record(name, vm),
 });
 

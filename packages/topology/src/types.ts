@@ -10,12 +10,16 @@ export interface SharedMemory {
   readonly name: string;
   /** Bytes, a multiple of the page size. */
   readonly size: number;
+  /** Where in the board's RAM it lies (Bao: `place_phys`, `phys`); absent: where the hypervisor finds room. */
+  readonly phys?: bigint;
 }
 
 export interface MemoryRegion {
   readonly base: GuestAddress;
   /** Bytes. */
   readonly size: number;
+  /** Where in the board's RAM it lies (Bao: `place_phys`, `phys`); absent: where the hypervisor finds room. */
+  readonly phys?: bigint;
 }
 
 /** A built-in by name, or a user's ES module by path, with what it is given. */
