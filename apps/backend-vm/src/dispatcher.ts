@@ -9,7 +9,6 @@ import {
   type GuestVm,
   remioNotify,
 } from '@remio/guest';
-import { yieldCpu } from '@remio/shared-memory';
 import { MmioRegisters, type VirtioDevice } from '@remio/virtio-device';
 import { hasFeature, MMIO, STATUS_DRIVER_OK, VIRTIO_F_RING_PACKED } from '@remio/virtio-spec';
 
@@ -56,14 +55,13 @@ export const dispatcher =
       });
     }
     const share = (index: number): readonly GuestDeviceEnd[] => ends.filter((_, n) => n % vm.cpus === index);
-    const report = (device: Served): void => reportQueues(device, vm);
     const serve = async (cpu: GuestCpu): Promise<void> => {
       const served = share(cpu.index).flatMap((end) => {
         const model = models.get(end.dm);
-        return model === undefined ? [] : [attach(cpu, end, model, report, wrap)];
+        return model === undefined ? [] : [attach(cpu, end, model, vm, wrap)];
       });
       cpu.onInterrupt(cpu.hostIrq, async () => {
-        for (const device of served) await notifyIfWanted(cpu, device);
+        for (const device of served) if (device.interrupt) await notify(cpu, device);
       });
       for (const device of served) {
         cpu.onInterrupt(device.end.interrupt, () => drain(cpu, device));
@@ -81,30 +79,21 @@ export const dispatcher =
     await serve(boot);
   };
 
-function attach(
-  cpu: GuestCpu,
-  end: GuestDeviceEnd,
-  model: VirtioDevice,
-  report: (device: Served) => void,
-  wrap: RegistersWrap,
-): Served {
+function attach(cpu: GuestCpu, end: GuestDeviceEnd, model: VirtioDevice, vm: GuestVm, wrap: RegistersWrap): Served {
   const interrupt = (): void => {
     if (device.interrupt) return;
     device.interrupt = true;
     // The model may speak at any time; what it says becomes a NOTIFY of this vCPU.
     cpu.hostEvent();
   };
-  const defer = (work: () => void, idle?: boolean): void => {
-    if (idle === true) yieldCpu();
-    setImmediate(work);
-  };
+  const defer = (work: () => void, idle?: boolean): void => vm.defer(cpu.index, work, idle);
   const host = { interrupt, defer };
   const device: Served = {
     end,
     registers: wrap(new MmioRegisters(model, end.shmem, host, end.ring), interrupt),
     ask: askRegisters(cpu.arch, end.dm),
     interrupt: false,
-    report: () => report(device),
+    report: () => reportQueues(device, vm),
   };
   return device;
 }
@@ -165,8 +154,7 @@ function reportQueues({ end, registers }: Served, vm: GuestVm): void {
   });
 }
 
-async function notifyIfWanted(cpu: GuestCpu, device: Served): Promise<void> {
-  if (!device.interrupt) return;
+async function notify(cpu: GuestCpu, device: Served): Promise<void> {
   device.interrupt = false;
   await remioNotify(cpu, device.end.dm);
 }

@@ -95,6 +95,22 @@ export interface GuestDeviceEnd {
   readonly options: unknown;
 }
 
+/**
+ * What a VM's software does between the operations that the platform sees. Where time is a model's, each has its price;
+ * on a host's clock it takes the time that it takes.
+ */
+export type Work =
+  /** The backend's device model serves one register access. */
+  | 'register-access'
+  /** The backend's device model handles one request of a virtqueue. */
+  | 'device-request'
+  /** A device model or driver looks at a ring and finds it empty. */
+  | 'ring-look'
+  /** A driver makes one request and takes its answer. */
+  | 'driver-request'
+  /** One byte is copied. */
+  | 'copied-byte';
+
 /** A VM as its program sees it. */
 export interface GuestVm {
   readonly name: string;
@@ -109,6 +125,14 @@ export interface GuestVm {
   report(event: { readonly kind: string; readonly [field: string]: unknown }): void;
   /** A line for the VM's console. */
   log(line: string): void;
+  /**
+   * Runs `work` on a vCPU soon, after what its host has to do meanwhile.
+   * @param cpu index of the vCPU
+   * @param idle whether it only looks if there is something to do: whoever else wants the host's CPU goes first
+   */
+  defer(cpu: number, work: () => void, idle?: boolean): void;
+  /** The vCPU that runs now has done such work, `amount` times. */
+  spent(work: Work, amount?: number): void;
   /** What gives back the host's files and sockets when the VM is taken out of its process or engine. */
   onStop(release: () => Promise<void>): void;
 }

@@ -2,3 +2,4 @@ export * from './frame.js';
 export { TRANSIENT_BYTES_MAX } from './frame-bytes.js';
 export * from './link.js';
 export * from './records.js';
+export type * from './transport.js';

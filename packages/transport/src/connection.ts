@@ -12,6 +12,7 @@ import {
   type Refusal,
   transientVmFrame,
   type VmRecord,
+  type VmTransport,
 } from '@remio/protocol';
 import { Dealer } from 'zeromq';
 import { FrameSocket, KEEP_ALIVE } from './frame-socket.js';
@@ -52,7 +53,7 @@ type State = 'greeting' | 'open' | 'resuming' | 'closed';
 type Message<K extends ControlMessage['kind']> = Extract<ControlMessage, { kind: K }>;
 
 /** A peer's end of the wire: a DEALER socket with a routing id that ZeroMQ chooses at random. */
-export class Connection {
+export class Connection implements VmTransport {
   /** Frames of records received and sent, each once. */
   readonly frames = { received: 0, sent: 0 };
   readonly #endpoint: string;

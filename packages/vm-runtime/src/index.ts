@@ -1,4 +1,5 @@
-export * from './inproc-engine.js';
-export { hostScheduler } from './scheduler.js';
+export { type HostLoop, hostLoop } from './host-loop.js';
+export { InprocEngine, type InprocEvents, privateMemory } from './inproc-engine.js';
+export type { RunnableVcpus, TurnScheduler } from './scheduler.js';
 export * from './vm-host.js';
 export { type ProgramTable, programOf, runVmProcess } from './vm-process.js';

@@ -1,7 +1,9 @@
 import { assert, type Result, type VmId } from '@remio/base';
 import type { Guest } from '@remio/guest';
 import { Platform, type PlatformEvent, type PlatformHost } from '@remio/hypervisor/platform';
+import type { HypervisorTransport, VmTransport } from '@remio/protocol';
 import type { Topology, Vm } from '@remio/topology';
+import { hostLoop } from './host-loop.js';
 import { VmHost, type VmReport } from './vm-host.js';
 
 /** What an in-process platform tells. */
@@ -38,10 +40,9 @@ export class InprocEngine {
     events: InprocEvents,
     shared: (id: number) => ArrayBuffer | SharedArrayBuffer = privateMemory(topology),
   ): Result<InprocEngine, string> {
-    const now = (): bigint => process.hrtime.bigint();
-    const parts: { host?: VmHost; engine?: InprocEngine } = {};
+    const link = new CallLink(topology, events);
     const platform = Platform.create(topology, {
-      send: (record) => parts.host?.receive(record),
+      send: (record) => link.hypervisor.send(record),
       ...(events.platform === undefined ? {} : { onEvent: events.platform }),
       ...(events.onStep === undefined ? {} : { onStep: events.onStep }),
     });
@@ -50,22 +51,13 @@ export class InprocEngine {
       topology,
       vms: topology.vms.map((vm) => ({ vm, program: program(vm) })),
       shared,
-      send: (record) => {
-        // Only deadlines depend on the time of an access.
-        const handled = platform.value.handle(record, topology.hasDeadlines ? Number(now()) : 0);
-        assert(
-          handled.ok,
-          handled.ok ? '' : `a vCPU of this process did what no hardware does: ${handled.error.detail}`,
-        );
-        if (topology.hasDeadlines) parts.engine?.armDeadline();
-      },
-      report: events.report,
+      transport: link.vms,
+      loop: hostLoop,
       log: events.log,
-      now,
     });
-    parts.host = host;
-    parts.engine = new InprocEngine(platform.value, host);
-    return { ok: true, value: parts.engine };
+    const engine = new InprocEngine(platform.value, host);
+    link.join(platform.value, host, () => engine.armDeadline());
+    return { ok: true, value: engine };
   }
 
   /** Switches every VM on. */
@@ -98,7 +90,45 @@ export class InprocEngine {
   }
 }
 
-const privateMemory = (topology: Topology): ((id: number) => ArrayBuffer) => {
+/** The way between VMs and hypervisor where both are in one process: a call. */
+class CallLink {
+  readonly vms: VmTransport;
+  readonly hypervisor: HypervisorTransport;
+  #platform: Platform | undefined;
+  #host: VmHost | undefined;
+  #handled: () => void = () => {};
+
+  constructor(topology: Topology, events: InprocEvents) {
+    const { hasDeadlines } = topology;
+    const byName = new Map(topology.vms.map((vm) => [vm.name, vm]));
+    this.vms = {
+      send: (record) => {
+        // Only deadlines depend on the time of an access.
+        const handled = this.#platform?.handle(record, hasDeadlines ? Number(hostLoop.now()) : 0);
+        assert(
+          handled?.ok === true,
+          handled?.ok === false ? `a vCPU of this process did what no hardware does: ${handled.error.detail}` : '',
+        );
+        if (hasDeadlines) this.#handled();
+      },
+      flushSoon: () => {},
+      report: (name, event) => {
+        const vm = byName.get(name);
+        if (vm !== undefined) events.report(vm, event);
+      },
+    };
+    this.hypervisor = { send: (record) => this.#host?.receive(record), flush: () => {} };
+  }
+
+  /** @param handled called after a record, if anything has a deadline */
+  join(platform: Platform, host: VmHost, handled: () => void): void {
+    this.#platform = platform;
+    this.#host = host;
+    this.#handled = handled;
+  }
+}
+
+export const privateMemory = (topology: Topology): ((id: number) => ArrayBuffer) => {
   const buffers = topology.sharedMemories.map((memory) => new ArrayBuffer(memory.size));
   return (id) => {
     const buffer = buffers[id];

@@ -1,7 +1,17 @@
-/** Runs work in turns: at once, but never so long that the host's own events starve. */
+import type { CpuId } from '@remio/base';
+
+/** vCPUs that want to run. */
+export interface RunnableVcpus {
+  /** Runs every vCPU that was runnable when it was called, once each, in the order in which they became so. */
+  turn(): void;
+  /** Runs one vCPU, if it is runnable: where each has a clock of its own. Whoever calls this never calls {@link turn}. */
+  run(cpu: CpuId): void;
+}
+
+/** Runs vCPUs. */
 export interface TurnScheduler {
-  /** Asks for a turn; asked during one, another follows it. */
-  schedule(): void;
+  /** A vCPU became runnable. */
+  schedule(cpu: CpuId): void;
 }
 
 // Each mention of `process` runs an accessor: the hot path remembers what it needs of it.
@@ -11,11 +21,11 @@ const { nextTick } = process;
 const ROW_MAX = 512;
 
 /**
- * A scheduler on the host's event loop. A turn runs where it is asked for: a program asks from its own continuation, and
+ * A scheduler on the host's event loop: runs vCPUs at once, but never so long that the host's own events starve. A turn runs where it is asked for: a program asks from its own continuation, and
  * is there again before anything else could happen. After many turns in a row comes a macrotask, so that sockets, files
  * and timers are served while vCPUs are busy. It parts what would have travelled in one frame, so only a row counts.
  */
-export const hostScheduler = (turn: () => void): TurnScheduler => {
+export const hostScheduler = (vcpus: RunnableVcpus): TurnScheduler => {
   let running = false;
   let again = false;
   let deferred = false;
@@ -24,7 +34,7 @@ export const hostScheduler = (turn: () => void): TurnScheduler => {
     running = true;
     do {
       again = false;
-      turn();
+      vcpus.turn();
     } while (again && row < ROW_MAX);
     running = false;
     if (again) defer();

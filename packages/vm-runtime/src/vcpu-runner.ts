@@ -3,6 +3,7 @@ import { assert, type CpuId, type VmId } from '@remio/base';
 import type { Completion, Seat } from '@remio/guest';
 import type { LeaseTable } from '@remio/hypervisor/lease';
 import type { VmRecord } from '@remio/protocol';
+import type { RunnableVcpus, TurnScheduler } from './scheduler.js';
 
 /** Instructions (or operations of a TypeScript program) that a vCPU may use before others get their turn. */
 const BUDGET = 256;
@@ -12,8 +13,8 @@ export interface Vcpu {
   readonly vm: VmId;
   readonly cpu: CpuId;
   readonly seat: Seat;
-  /** Requests that the hypervisor sent ahead to this VM; shared by its vCPUs. */
-  readonly leases: LeaseTable;
+  /** Requests that the hypervisor sent ahead to this VM; shared by its vCPUs. Absent: every call goes to the hypervisor. */
+  readonly leases: LeaseTable | undefined;
 }
 
 type State = 'idle' | 'queued' | 'waiting';
@@ -23,28 +24,30 @@ export interface RunnerHost {
   send(record: VmRecord): void;
   /** A vCPU went off: its program ended, or failed for `reason`. */
   onOff(vm: VmId, cpu: CpuId, reason: string | undefined): void;
+  /** A CPU of the board that is one of these vCPUs: its position in the list. */
+  indexOf(cpu: CpuId): number | undefined;
 }
 
 /**
  * Runs the vCPUs of a process, in the order in which they became runnable. Traps and hypercalls become records;
  * hypercalls that a lease answers never leave.
  */
-export class VcpuRunner {
+export class VcpuRunner implements RunnableVcpus {
   readonly #vcpus: readonly Vcpu[];
   readonly #states: State[];
   readonly #host: RunnerHost;
-  readonly #schedule: () => void;
+  readonly #scheduler: TurnScheduler;
   readonly #queue: number[] = [];
   #head = 0;
 
   /**
-   * @param schedule asks for a call of {@link turn}
+   * @param scheduler makes what calls {@link turn} or {@link run}
    */
-  constructor(vcpus: readonly Vcpu[], host: RunnerHost, schedule: () => void) {
+  constructor(vcpus: readonly Vcpu[], host: RunnerHost, scheduler: (vcpus: RunnableVcpus) => TurnScheduler) {
     this.#vcpus = vcpus;
     this.#states = vcpus.map(() => 'idle');
     this.#host = host;
-    this.#schedule = schedule;
+    this.#scheduler = scheduler(this);
     vcpus.forEach((vcpu, index) => {
       vcpu.seat.onRunnable = () => this.wake(index);
     });
@@ -55,7 +58,7 @@ export class VcpuRunner {
     if (this.#states[index] !== 'idle') return;
     this.#states[index] = 'queued';
     this.#queue.push(index);
-    this.#schedule();
+    this.#scheduler.schedule(this.#vcpu(index).cpu);
   }
 
   /** Ends a vCPU's open access or hypercall, and lets it run. A vCPU with nothing open was switched off meanwhile. */
@@ -93,8 +96,15 @@ export class VcpuRunner {
       // Runnable again within the turn: they stay for the next one.
       this.#queue.splice(0, this.#head);
       this.#head = 0;
-      this.#schedule();
+      const [next] = this.#queue;
+      if (next !== undefined) this.#scheduler.schedule(this.#vcpu(next).cpu);
     }
+  }
+
+  run(cpu: CpuId): void {
+    this.#queue.length = 0;
+    const index = this.#host.indexOf(cpu);
+    if (index !== undefined && this.#states[index] === 'queued') this.#run(index);
   }
 
   #vcpu(index: number): Vcpu {
@@ -134,8 +144,8 @@ export class VcpuRunner {
 
   /** Answers a hypercall from the VM's leases, or sends it to the hypervisor. */
   #answered(vcpu: Vcpu, frame: HypercallFrame): boolean {
-    const answer = vcpu.leases.hypercall(vcpu.cpu, frame);
-    if (answer.kind === 'forward') {
+    const answer = vcpu.leases?.hypercall(vcpu.cpu, frame);
+    if (answer === undefined || answer.kind === 'forward') {
       this.#host.send({ kind: 'hypercall', vm: vcpu.vm, cpu: vcpu.cpu, frame });
       return false;
     }

@@ -12,9 +12,9 @@ import {
 } from '@remio/guest';
 import { type GuestMemory, LocalMemory } from '@remio/guest-memory';
 import { LeaseTable } from '@remio/hypervisor/lease';
-import type { HypervisorRecord, VmRecord } from '@remio/protocol';
+import type { HypervisorRecord, VmTransport } from '@remio/protocol';
 import type { Topology, Vm } from '@remio/topology';
-import { hostScheduler } from './scheduler.js';
+import type { HostLoop } from './host-loop.js';
 import { type Vcpu, VcpuRunner } from './vcpu-runner.js';
 
 /** Plain data that a program or the runtime tells whoever watches the platform. */
@@ -30,30 +30,30 @@ export interface VmHostOptions {
   readonly vms: readonly { readonly vm: Vm; readonly program: Guest }[];
   /** The memory behind a shared memory of the topology. */
   shared(id: number): ArrayBuffer | SharedArrayBuffer;
-  /** Takes records for the hypervisor, in order. */
-  send(record: VmRecord): void;
-  report(vm: Vm, event: VmReport): void;
+  /** The way to the hypervisor. */
+  readonly transport: VmTransport;
+  readonly loop: HostLoop;
   log(vm: Vm, line: string): void;
-  /** Nanoseconds on a clock that only goes forward. */
-  now(): bigint;
-  /** Called when every runnable vCPU has run: what was sent may leave now. */
-  turnEnded?(): void;
+  /**
+   * Whether ASKs and completions are answered from leases. They save messages between processes; where the time that real
+   * hardware would take is at stake, every call is made.
+   */
+  readonly leases?: boolean;
 }
-
-/** Milliseconds that a timer of Node can wait. */
-const TIMEOUT_MS_MAX = 0x7fff_ffff;
 
 /** The VMs that one process runs: their vCPUs, memories, leases and timers. */
 export class VmHost {
   readonly #options: VmHostOptions;
   readonly #runner: VcpuRunner;
   readonly #seats: Seat[] = [];
+  /** By index of the vCPU. */
+  readonly #cpus: CpuId[] = [];
   /** By VM of the topology. */
   readonly #leases: (LeaseTable | undefined)[];
   /** By CPU of the board: index of the vCPU in the runner. */
   readonly #index: (number | undefined)[];
-  readonly #timers: (NodeJS.Timeout | undefined)[] = [];
-  readonly #scheduler: { schedule(): void };
+  /** By index of the vCPU: what takes its timer back. */
+  readonly #timers: ((() => void) | undefined)[] = [];
   readonly #releases: (() => Promise<void>)[] = [];
   #stopped = false;
 
@@ -63,7 +63,8 @@ export class VmHost {
     this.#index = options.topology.board.cpus.map(() => undefined);
     const vcpus: Vcpu[] = [];
     for (const hosted of options.vms) {
-      const leases = new LeaseTable(hosted.vm.id, options.topology.arch, options.topology.profile);
+      const { arch, profile } = options.topology;
+      const leases = options.leases === false ? undefined : new LeaseTable(hosted.vm.id, arch, profile);
       this.#leases[hosted.vm.id] = leases;
       for (const [vcpu, seat] of this.#build(hosted.vm, hosted.program).entries()) {
         const cpu = hosted.vm.cpus[vcpu];
@@ -71,21 +72,31 @@ export class VmHost {
         const index = vcpus.push({ vm: hosted.vm.id, cpu, seat, leases }) - 1;
         this.#index[cpu] = index;
         this.#seats.push(seat);
+        this.#cpus.push(cpu);
         seat.onTimer = () => this.#armTimer(index);
       }
     }
-    this.#scheduler = hostScheduler(() => {
-      if (this.#stopped) return;
-      this.#runner.turn();
-      options.turnEnded?.();
-    });
+    const { transport, loop } = options;
     this.#runner = new VcpuRunner(
       vcpus,
       {
-        send: (record) => options.send(record),
+        send: (record) => transport.send(record),
         onOff: (vm, cpu, reason) => this.#off(vm, cpu, reason),
+        indexOf: (cpu) => this.#index[cpu],
       },
-      () => this.#scheduler.schedule(),
+      (runnable) =>
+        loop.scheduler({
+          turn: () => {
+            if (this.#stopped) return;
+            runnable.turn();
+            transport.flushSoon();
+          },
+          run: (cpu) => {
+            if (this.#stopped) return;
+            runnable.run(cpu);
+            transport.flushSoon();
+          },
+        }),
     );
   }
 
@@ -136,7 +147,7 @@ export class VmHost {
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const seat of this.#seats) seat.stop();
-    for (const timer of this.#timers) clearTimeout(timer);
+    for (const cancel of this.#timers) cancel?.();
     await Promise.all(this.#releases.splice(0).map((release) => release()));
   }
 
@@ -145,7 +156,7 @@ export class VmHost {
   }
 
   #off(vm: VmId, cpu: CpuId, reason: string | undefined): void {
-    this.#options.send({ kind: 'off', vm, cpu });
+    this.#options.transport.send({ kind: 'off', vm, cpu });
     this.#tellOff(vm, cpu, reason);
   }
 
@@ -154,25 +165,26 @@ export class VmHost {
     if (owner === undefined) return;
     const vcpu = owner.cpus.indexOf(cpu);
     if (reason !== undefined) this.#options.log(owner, `vCPU ${vcpu} stopped: ${reason}`);
-    this.#options.report(owner, { kind: 'vcpu-off', vcpu, ...(reason === undefined ? {} : { reason }) });
+    this.#options.transport.report(owner.name, { kind: 'vcpu-off', vcpu, ...(reason === undefined ? {} : { reason }) });
   }
 
   #armTimer(index: number): void {
-    clearTimeout(this.#timers[index]);
+    this.#timers[index]?.();
+    this.#timers[index] = undefined;
     const seat = this.#seats[index];
+    const cpu = this.#cpus[index];
     const deadline = seat?.timer;
-    if (seat === undefined || deadline === undefined) return;
-    const left = deadline - this.#options.now();
-    const wait = left <= 0n ? 0 : Math.min(Number(left / 1_000_000n) + 1, TIMEOUT_MS_MAX);
-    this.#timers[index] = setTimeout(() => {
+    if (seat === undefined || cpu === undefined || deadline === undefined) return;
+    const { loop } = this.#options;
+    this.#timers[index] = loop.wakeAt(deadline, cpu, () => {
       if (seat.timer === undefined) return;
-      if (this.#options.now() < seat.timer) {
+      if (loop.now() < seat.timer) {
         this.#armTimer(index);
         return;
       }
       seat.armTimer(NEVER);
       seat.raise(seat.timerIrq);
-    }, wait);
+    });
   }
 
   #build(vm: Vm, guest: Guest): readonly Seat[] {
@@ -203,7 +215,7 @@ export class VmHost {
       symbols,
       memories,
       irqc: topology.board.irqc,
-      counter: () => this.#options.now(),
+      counter: () => this.#options.loop.now(),
       seats: [],
     };
     if (typeof guest !== 'function') return vm.cpus.map((_, index) => guest.seat(machine, index));
@@ -219,15 +231,22 @@ export class VmHost {
 
   #view(vm: Vm, arch: Arch, devices: readonly GuestDeviceEnd[]): GuestVm {
     const options = this.#options;
+    const { loop, transport } = options;
     return {
       name: vm.name,
       arch,
       cpus: vm.cpus.length,
       devices,
       options: vm.program.options,
-      hostTime: () => options.now(),
-      report: (event) => options.report(vm, event),
+      hostTime: () => loop.now(),
+      report: (event) => transport.report(vm.name, event),
       log: (line) => options.log(vm, line),
+      defer: (index, work, idle = false) => {
+        const cpu = vm.cpus[index];
+        assert(cpu !== undefined, 'the vCPU is of the VM');
+        loop.defer(cpu, work, idle);
+      },
+      spent: (work, amount = 1) => loop.spent(work, amount),
       onStop: (release) => {
         this.#releases.push(release);
       },

@@ -2,19 +2,17 @@ import { parseArgs } from 'node:util';
 import type { CpuId } from '@remio/base';
 import type { GuestProgram, ProgramFactory } from '@remio/guest';
 import { sharedFile } from '@remio/hypervisor';
-import type { VmRecord } from '@remio/protocol';
+import type { VmRecord, VmTransport } from '@remio/protocol';
 import { mapRegion } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
 import { BUILTIN_PROGRAMS, imagesOf, loadTopology, type Topology, type Vm } from '@remio/topology';
 import { Connection } from '@remio/transport';
 import { pino } from 'pino';
-import { VmHost } from './vm-host.js';
+import { hostLoop } from './host-loop.js';
+import { VmHost, type VmReport } from './vm-host.js';
 
 /** Built-in programs by name, made from `program.options`. */
 export type ProgramTable = Readonly<Record<string, (options: object) => GuestProgram>>;
-
-// Each mention of `process` runs an accessor: the hot path remembers what it needs of it.
-const { hrtime } = process;
 
 const USAGE_ERROR = 2;
 const ENVIRONMENT_ERROR = 3;
@@ -92,7 +90,7 @@ function fail(code: number, message: string): never {
 type Log = (level: 'info' | 'warn' | 'error', fields: object, message: string) => void;
 
 /** VMs, their host and their connection. */
-class VmProcess {
+class VmProcess implements VmTransport {
   readonly #topology: Topology;
   readonly #vms: readonly { readonly vm: Vm; readonly program: GuestProgram }[];
   readonly #runDirectory: string;
@@ -140,14 +138,9 @@ class VmProcess {
       topology: this.#topology,
       vms: this.#vms,
       shared: (id) => shared.get(id) ?? new ArrayBuffer(0),
-      send: (record) => this.#send(record),
-      report: (vm, event) => {
-        if (event.kind === 'vcpu-off') this.#reportLatencies();
-        this.#connection?.report(vm.name, event);
-      },
+      transport: this,
+      loop: hostLoop,
       log: (vm, line) => this.#log('info', { vm: vm.name }, line),
-      now: hrtime.bigint,
-      turnEnded: () => this.#connection?.flushSoon(),
     });
     this.#host = host;
     const names = this.#vms.map(({ vm }) => vm.name);
@@ -183,10 +176,19 @@ class VmProcess {
     this.#connection?.detach(reason);
   }
 
-  #send(record: VmRecord): void {
+  send(record: VmRecord): void {
     if (record.kind === 'trap') this.#trapped.push(record.cpu);
     if (this.#connection === undefined) this.#early.push(record);
     else this.#connection.send(record);
+  }
+
+  flushSoon(): void {
+    this.#connection?.flushSoon();
+  }
+
+  report(vm: string, event: VmReport): void {
+    if (event.kind === 'vcpu-off') this.#reportLatencies();
+    this.#connection?.report(vm, event);
   }
 
   #sent(sentAt: number): void {

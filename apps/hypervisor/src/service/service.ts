@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import { assert } from '@remio/base';
+import { assert, type VmId } from '@remio/base';
 import type { VmRecord } from '@remio/protocol';
 import { createRegion } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
 import type { Topology } from '@remio/topology';
-import { hostTime, Listener, type Peer } from '@remio/transport';
+import { hostTime, Listener, type Peer, SessionRoutes } from '@remio/transport';
 import { Platform, type PlatformEvent } from '../platform/index.js';
 import { RecordingFile } from '../recording/index.js';
 
@@ -27,9 +27,7 @@ export const sharedFile = (runDirectory: string, id: number): string => join(run
 export class HypervisorService {
   readonly #options: ServiceOptions;
   readonly #platform: Platform;
-  readonly #listener: { value?: Listener } = {};
-  /** Session that runs each VM; undefined: none. */
-  readonly #sessions: (number | undefined)[];
+  readonly #routes = new SessionRoutes();
   readonly #incarnations: number[];
   /** Time of frames on their way here, by VM. */
   readonly #transit: readonly Latency[];
@@ -44,7 +42,6 @@ export class HypervisorService {
   private constructor(options: ServiceOptions) {
     this.#options = options;
     const { topology } = options;
-    this.#sessions = topology.vms.map(() => undefined);
     this.#incarnations = topology.vms.map(() => 0);
     this.#transit = topology.vms.map(() => new Latency());
     this.#recording =
@@ -52,10 +49,7 @@ export class HypervisorService {
         ? undefined
         : RecordingFile.create(options.record, topology, (message) => options.log('error', {}, message));
     const platform = Platform.create(topology, {
-      send: (record) => {
-        const session = this.#sessions[record.vm];
-        if (session !== undefined) this.#listener.value?.send(session, record);
-      },
+      send: (record) => this.#routes.send(record),
       onEvent: (event) => this.#event(event),
       ...(this.#recording === undefined ? {} : { onStep: this.#recording.onStep }),
     });
@@ -77,7 +71,7 @@ export class HypervisorService {
       }
     }
     const service = new HypervisorService(options);
-    service.#listener.value = await Listener.bind(options.endpoint, topology.digest, {
+    service.#routes.listener = await Listener.bind(options.endpoint, topology.digest, {
       admit: (vms) => service.#admit(vms),
       onAttached: (peer) => service.#attached(peer),
       onRecords: (peer, records, arrivedAt, transit) => service.#records(peer, records, arrivedAt, transit),
@@ -93,7 +87,7 @@ export class HypervisorService {
 
   async stop(): Promise<void> {
     clearTimeout(this.#deadlineTimer);
-    this.#listener.value?.close();
+    this.#routes.listener?.close();
     this.#recording?.close();
   }
 
@@ -110,7 +104,7 @@ export class HypervisorService {
         const names = this.#options.topology.vms.map((candidate) => candidate.name).join(', ');
         return { code: 'unknown-vm', reason: `the topology has no VM ${name}; it has ${names}` };
       }
-      if (this.#sessions[vm.id] !== undefined) {
+      if (this.#routes.sessionOf(vm.id) !== undefined) {
         return { code: 'vm-taken', reason: `VM ${name} is run by another process` };
       }
       if (this.#options.topology.profile === 'reference' && (this.#incarnations[vm.id] ?? 0) > 0) {
@@ -126,9 +120,9 @@ export class HypervisorService {
       if (vm === undefined) continue;
       const incarnation = (this.#incarnations[vm] ?? 0) + 1;
       this.#incarnations[vm] = incarnation;
-      this.#sessions[vm] = peer.session;
+      this.#routes.claim(vm, peer.session);
       this.#options.log('info', { vm: name, incarnation }, 'a process attached');
-      this.#listener.value?.broadcast(name, { kind: 'attached', incarnation });
+      this.#routes.listener?.broadcast(name, { kind: 'attached', incarnation });
     }
     // Only when every VM of the process has its session may records flow.
     for (const vm of this.#options.topology.vms) {
@@ -139,14 +133,14 @@ export class HypervisorService {
 
   #records(peer: Peer, records: readonly VmRecord[], arrived: number, transit: number): void {
     for (const record of records) {
-      if (this.#sessions[record.vm] !== peer.session) {
-        this.#listener.value?.cut(peer.session, `a record for VM ${record.vm}, which it has not claimed`);
+      if (this.#routes.sessionOf(record.vm) !== peer.session) {
+        this.#routes.listener?.cut(peer.session, `a record for VM ${record.vm}, which it has not claimed`);
         return;
       }
       const handled = this.#platform.handle(record, arrived);
       if (!handled.ok) {
         this.#options.log('warn', { vm: peer.vms.join(', ') }, `cut off: ${handled.error.detail}`);
-        this.#listener.value?.cut(peer.session, handled.error.detail);
+        this.#routes.listener?.cut(peer.session, handled.error.detail);
         return;
       }
     }
@@ -161,7 +155,7 @@ export class HypervisorService {
       kinds.set('device' in event ? `${event.kind}:${String(event.device)}` : event.kind, event);
       this.#reports.set(vm, kinds);
     }
-    this.#listener.value?.broadcast(vm, event);
+    this.#routes.listener?.broadcast(vm, event);
   }
 
   #query(what: string, argument: unknown): unknown {
@@ -194,7 +188,7 @@ export class HypervisorService {
       topology: topology.name,
       profile: topology.profile,
       board: topology.board.name,
-      frames: this.#listener.value?.frames,
+      frames: this.#routes.listener?.frames,
       rules: Object.fromEntries(this.#rules),
       turn: this.#turn.summary(),
       vms: topology.vms.map((vm) => ({
@@ -215,11 +209,11 @@ export class HypervisorService {
   #lost(peer: Peer, reason: string): void {
     for (const name of peer.vms) {
       const vm = this.#options.topology.vms.find((candidate) => candidate.name === name);
-      if (vm === undefined || this.#sessions[vm.id] !== peer.session) continue;
-      this.#sessions[vm.id] = undefined;
+      if (vm === undefined || this.#routes.sessionOf(vm.id) !== peer.session) continue;
+      this.#routes.release(vm.id);
       this.#platform.lost(vm.id);
       this.#options.log('warn', { vm: name }, `the process is gone: ${reason}`);
-      this.#listener.value?.broadcast(name, { kind: 'lost', reason });
+      this.#routes.listener?.broadcast(name, { kind: 'lost', reason });
     }
   }
 
@@ -236,14 +230,14 @@ export class HypervisorService {
     this.#deadlineTimer = setTimeout(
       () => {
         this.#platform.tick(hostTime());
-        this.#listener.value?.flush();
+        this.#routes.flush();
         this.#armDeadline();
       },
       Math.max(0, Math.ceil((deadline - hostTime()) / 1e6)),
     );
   }
 
-  #vm(name: string): number | undefined {
+  #vm(name: string): VmId | undefined {
     return this.#options.topology.vms.find((candidate) => candidate.name === name)?.id;
   }
 }
