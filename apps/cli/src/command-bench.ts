@@ -236,8 +236,8 @@ async function benchBlock({ quick, json }: BenchOptions): Promise<ExitCode> {
     const topology = topologyOf(topologyPath('bench-block'), [disk.path]);
     for (let run = 0; run < runs; run += 1) {
       progress.at(run, 'runs');
-      await plainReads(disk.path, 256 * MiB);
-      const under = await plainReads(disk.path, 1024 * MiB);
+      await plainReads(disk.path, 2048 * MiB);
+      const under = await plainReads(disk.path, 8192 * MiB);
       const report = await reportOf(topology, disk.path, 'blk-read');
       const rate = (report['bytes'] ?? 0) / ((report['ns'] ?? 1) / 1e9);
       kicks = (report['notifications'] ?? 0) / (report['requests'] ?? 1);

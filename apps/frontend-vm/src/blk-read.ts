@@ -1,5 +1,5 @@
 import type { GuestProgram } from '@remio/guest';
-import { type BlkTicket, diskBytes, VirtioBlkDriver } from '@remio/virtio-driver';
+import { diskBytes, VirtioBlkDriver } from '@remio/virtio-driver';
 import { SECTOR_SIZE } from '@remio/virtio-spec';
 
 interface BlkReadOptions {
@@ -26,29 +26,26 @@ export const blkRead =
       const start = vm.hostTime();
       let position = 0;
       let issued = 0;
-      const free = [...buffers];
-      let pending: { readonly ticket: BlkTicket; readonly buffer: (typeof buffers)[number] }[] = [];
-      while (issued < total || pending.length > 0) {
-        const batch: (typeof buffers)[number][] = [];
-        const requests = [];
-        while (issued < total && free.length > 0) {
-          const buffer = free.pop();
-          if (buffer === undefined) throw new Error('the shared memory has no room for the buffers');
-          batch.push(buffer);
-          requests.push({ kind: 'read', sector: BigInt(position / SECTOR_SIZE), data: [buffer] } as const);
-          issued += options.readSize;
-          position = (position + options.readSize) % disk;
-        }
-        const tickets = await driver.submit(cpu, requests);
-        tickets.forEach((ticket, n) => pending.push({ ticket, buffer: batch[n] }));
-        if (!pending.some(({ ticket }) => ticket.outcome !== undefined)) await cpu.waitForInterrupt();
-        pending = pending.filter(({ ticket, buffer }) => {
-          if (ticket.outcome === undefined) return true;
-          if (ticket.outcome !== 'ok') throw new Error(`a read ended with ${ticket.outcome}`);
-          free.push(buffer);
-          return false;
+      let ended = 0;
+      let failure: string | undefined;
+      // Each read that ends makes the next one, in the interrupt's handler: the device never waits for this task.
+      const read = (buffer: (typeof buffers)[number]): void => {
+        if (buffer === undefined) throw new Error('the shared memory has no room for the buffers');
+        if (issued >= total || failure !== undefined) return;
+        const request = { kind: 'read', sector: BigInt(position / SECTOR_SIZE), data: [buffer] } as const;
+        const added = driver.add(cpu.index, request, (outcome) => {
+          ended += options.readSize;
+          if (outcome !== 'ok') failure ??= outcome;
+          read(buffer);
         });
-      }
+        if (!added) throw new Error(`the queue has no room for ${options.depth} reads`);
+        issued += options.readSize;
+        position = (position + options.readSize) % disk;
+      };
+      for (const buffer of buffers) read(buffer);
+      if (driver.publish(cpu.index)) await driver.notify(cpu, cpu.index);
+      while (ended < issued) await cpu.waitForInterrupt();
+      if (failure !== undefined) throw new Error(`a read ended with ${failure}`);
       return Number(vm.hostTime() - start);
     };
     await run(options.bytes / 4);

@@ -17,8 +17,13 @@ import { SharedAllocator } from './shared-allocator.js';
 
 /** What a driver does when its device speaks. */
 export interface DriverEvents {
+  /**
+   * The device interrupted. What its rings hold can be taken at once; why it did is read next, and acknowledged: two
+   * accesses that trap, while the device has nothing more to do if nobody gave it work before. {@link used} follows.
+   */
+  arrived?(): void | Promise<void>;
   /** Used buffers may be there: look at every queue. */
-  used(): void;
+  used(): void | Promise<void>;
   /** The device configuration changed. Read anew within the interrupt's handler, if it is needed. */
   configChanged(): void | Promise<void>;
   /** The device set DEVICE_NEEDS_RESET: nothing more is to be had from it before {@link DeviceBringUp.restart}. */
@@ -166,6 +171,7 @@ export class DeviceBringUp {
   }
 
   async #interrupt(cpu: GuestCpu, events: DriverEvents): Promise<void> {
+    await events.arrived?.();
     const reasons = await this.transport.interruptReasons(cpu);
     if ((reasons & INTERRUPT_CONFIG_CHANGE) !== 0) {
       const status = await this.transport.status(cpu);
@@ -174,6 +180,6 @@ export class DeviceBringUp {
       } else await events.configChanged();
     }
     // Also when no bit says so: an interrupt may come before its cause is seen (2.7.7.1).
-    if ((reasons & INTERRUPT_USED_BUFFER) !== 0 || reasons === 0) events.used();
+    if ((reasons & INTERRUPT_USED_BUFFER) !== 0 || reasons === 0) await events.used();
   }
 }

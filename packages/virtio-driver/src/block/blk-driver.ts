@@ -124,7 +124,11 @@ export class VirtioBlkDriver {
     }
     const driver = new VirtioBlkDriver(device, config.value, queues);
     const live = await device.goLive(cpu, {
-      used: () => driver.#used(cpu),
+      arrived: () => {
+        driver.counters.interrupts += 1;
+        return driver.#reapAll(cpu, false);
+      },
+      used: () => driver.#reapAll(cpu, true),
       configChanged: () => driver.#configChanged(cpu),
       needsReset: (error) => driver.#fail(error),
     });
@@ -174,7 +178,8 @@ export class VirtioBlkDriver {
   }
 
   /**
-   * Puts a request into a queue; the device sees it after {@link publish}.
+   * Puts a request into a queue; the device sees it after {@link publish}. One that is added while another is told that
+   * it has ended, by the device's interrupt, is published with all of these.
    * @param ended called once, when the request has ended: from {@link poll}, from the device's interrupt, or at once if
    *   the request cannot be made
    * @returns false if the queue has no room now
@@ -282,13 +287,18 @@ export class VirtioBlkDriver {
     ended(outcome);
   }
 
-  #used(cpu: GuestCpu): void {
-    this.counters.interrupts += 1;
+  /**
+   * Ends what the device has used, wakes whoever waits for it, and shows the device what was added meanwhile.
+   * @param rearm asks for the next interrupt as well
+   */
+  async #reapAll(cpu: GuestCpu, rearm: boolean): Promise<void> {
     for (const queue of this.#queues) {
       let woke = false;
       do woke = this.#reap(queue) > 0 || woke;
-      while (this.#interrupts && this.#broken === undefined && queue.setInterrupts(true));
-      if (woke && queue.owner !== undefined && queue.owner !== cpu) queue.owner.sendIpi(queue.owner.index);
+      while (rearm && this.#interrupts && this.#broken === undefined && queue.setInterrupts(true));
+      if (!woke) continue;
+      if (queue.owner !== undefined && queue.owner !== cpu) queue.owner.sendIpi(queue.owner.index);
+      if (this.#broken === undefined && queue.publish()) await this.notify(cpu, queue.index);
     }
   }
 

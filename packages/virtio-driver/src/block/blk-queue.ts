@@ -78,10 +78,11 @@ export class BlkQueue {
 
   /**
    * Asks for interrupts or for none; true if something was used meanwhile. With many requests in flight, one interrupt
-   * for half of them is enough: the device has the other half to work on, and no request depends on another.
+   * for a third of them is enough: no request depends on another, and the rest keeps the device busy until the interrupt
+   * has come to its driver, which takes as long as some ten requests of 1 MiB.
    */
   setInterrupts(wanted: boolean): boolean {
-    return this.#ring.setInterrupts(wanted, Math.ceil(this.#ring.inFlight / 2));
+    return this.#ring.setInterrupts(wanted, Math.ceil(this.#ring.inFlight / 3));
   }
 
   /** Ends the requests that the device has used; returns how many, or why the queue is of no use any more. */
