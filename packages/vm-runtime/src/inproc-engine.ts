@@ -42,6 +42,7 @@ export class InprocEngine {
   ): Result<InprocEngine, string> {
     const link = new CallLink(topology, events);
     const platform = Platform.create(topology, {
+      leases: false,
       send: (record) => link.hypervisor.send(record),
       ...(events.platform === undefined ? {} : { onEvent: events.platform }),
       ...(events.onStep === undefined ? {} : { onStep: events.onStep }),
@@ -53,6 +54,7 @@ export class InprocEngine {
       shared,
       transport: link.vms,
       loop: hostLoop,
+      leases: false,
       log: events.log,
     });
     const engine = new InprocEngine(platform.value, host);

@@ -35,8 +35,8 @@ export interface VmHostOptions {
   readonly loop: HostLoop;
   log(vm: Vm, line: string): void;
   /**
-   * Whether ASKs and completions are answered from leases. They save messages between processes; where the time that real
-   * hardware would take is at stake, every call is made.
+   * Whether ASKs and completions are answered from leases. They save messages between processes; in one process, and where
+   * the time that real hardware would take is at stake, every call is made.
    */
   readonly leases?: boolean;
 }

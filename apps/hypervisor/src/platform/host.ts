@@ -23,6 +23,8 @@ export type SteppedCore = Pick<RemioCore, 'data' | 'handled'>;
 export interface PlatformHost {
   /** Takes what leaves for VM processes, in order. */
   send(record: HypervisorRecord): void;
+  /** Whether requests are sent ahead of the ASKs that they answer. Pointless where a call costs no message. Default true. */
+  readonly leases?: boolean;
   onEvent?(event: PlatformEvent): void;
   /** Sees every input of the core, its effects and the core after it, in order, before they are acted on. */
   onStep?(input: CoreInput, effects: readonly CoreEffect[], core: SteppedCore): void;

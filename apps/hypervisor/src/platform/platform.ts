@@ -34,6 +34,7 @@ export class Platform {
   readonly topology: Topology;
   readonly #core: RemioCore;
   readonly #host: PlatformHost;
+  readonly #leases: boolean;
   readonly #cpus: readonly (Cpu | undefined)[];
   readonly #machines: readonly Machine[];
   /** By CPU: the core's input that makes it handle its messages. */
@@ -51,6 +52,7 @@ export class Platform {
     this.topology = topology;
     this.#core = core;
     this.#host = host;
+    this.#leases = host.leases !== false;
     const cpus: (Cpu | undefined)[] = topology.board.cpus.map(() => undefined);
     for (const vm of topology.vms) {
       vm.cpus.forEach((cpu, vcpu) => {
@@ -110,7 +112,7 @@ export class Platform {
     this.topology.vms[vm]?.remioDevs.forEach((end, dm) => {
       const waiting = end.type === 'backend' ? this.#core.pendingOf(vm, dm) : [];
       for (const { id, addr, op, value, access } of waiting) {
-        this.#send({ kind: 'lease', vm, dm, id, addr, op, value, width: access.width });
+        if (this.#leases) this.#send({ kind: 'lease', vm, dm, id, addr, op, value, width: access.width });
       }
       const notified = machine.cpus[0];
       if (waiting.length > 0 && notified !== undefined) this.#inject(notified, end.interrupt);
@@ -340,11 +342,11 @@ export class Platform {
         const { id, backend: vm, dm, addr, op, value, width } = effect;
         const stats = this.#devices[vm]?.[dm];
         if (stats !== undefined) stats.accesses += 1;
-        this.#send({ kind: 'lease', vm, dm, id, addr, op, value, width });
+        if (this.#leases) this.#send({ kind: 'lease', vm, dm, id, addr, op, value, width });
         return;
       }
       case 'revoked':
-        this.#send({ kind: 'revoke', vm: effect.backend, dm: effect.dm, id: effect.id });
+        if (this.#leases) this.#send({ kind: 'revoke', vm: effect.backend, dm: effect.dm, id: effect.id });
         return;
       case 'event':
         this.#event({ kind: 'core', event: effect.event });
