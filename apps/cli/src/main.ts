@@ -80,11 +80,12 @@ program
 
 program
   .command('boards')
-  .description('show what every board has')
+  .description('show what every board has, or one board with its memory map')
+  .argument('[NAME]', 'the board')
   .option('--markdown', 'as a table of docs/boards.md', false)
   .option('--json', 'as JSON', false)
-  .addHelpText('after', '\nExample:\n  remio boards')
-  .action((options: BoardsOptions) => boards(options));
+  .addHelpText('after', '\nExamples:\n  remio boards\n  remio boards zcu104')
+  .action((name: string | undefined, options: BoardsOptions) => boards(name, options));
 
 program
   .command('digest <FILE>')

@@ -1,11 +1,36 @@
 import type { AccessWidth } from '@remio/base';
 
-/** The interrupt controller that a VM sees, with the guest-physical addresses of its frames. */
+/**
+ * An interrupt controller, with the physical addresses of its frames: the board's, and where a VM sees its own. The
+ * hypervisor's interface (`gich`), the virtual CPU interface (`gicv`), a GICv3's memory-mapped CPU interface, and what
+ * an IMSIC has are there where they are known.
+ */
 export type InterruptController =
-  | { readonly kind: 'gicv2'; readonly gicd: bigint; readonly gicc: bigint }
-  | { readonly kind: 'gicv3'; readonly gicd: bigint; readonly gicr: bigint }
+  | {
+      readonly kind: 'gicv2';
+      readonly gicd: bigint;
+      readonly gicc: bigint;
+      readonly gich?: bigint;
+      readonly gicv?: bigint;
+    }
+  | {
+      readonly kind: 'gicv3';
+      readonly gicd: bigint;
+      readonly gicr: bigint;
+      readonly gicc?: bigint;
+      readonly gich?: bigint;
+      readonly gicv?: bigint;
+    }
   | { readonly kind: 'plic'; readonly base: bigint }
-  | { readonly kind: 'aia'; readonly aplic: bigint; readonly imsic: bigint };
+  | {
+      readonly kind: 'aia';
+      readonly aplic: bigint;
+      readonly imsic: bigint;
+      /** External interrupt identities of an interrupt file, from 1. */
+      readonly msis?: number;
+      /** Guest interrupt files of a hart. */
+      readonly guestFiles?: number;
+    };
 
 /** GIC distributor (Arm IHI 0069, 12.9): offsets from GICD. */
 export const GICD_CTLR = 0x0000;

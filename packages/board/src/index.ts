@@ -1,4 +1,6 @@
+export { boardFacts } from './board-facts.js';
 export { boardRows } from './board-rows.js';
 export * from './load-board.js';
+export { memoryMap } from './memory-map.js';
 export { BOARDS } from './profiles.js';
 export * from './types.js';

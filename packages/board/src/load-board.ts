@@ -1,5 +1,5 @@
 import { err, ok, type Result } from '@remio/base';
-import { BOARDS, QEMU_RISCV64_PLIC, SYNTHETIC, SYNTHETIC_CPUS_MAX } from './profiles.js';
+import { BOARDS, PLIC_INSTEAD, SYNTHETIC, SYNTHETIC_CPUS_MAX } from './profiles.js';
 import type { BoardProfile } from './types.js';
 
 /** What a topology may choose of a board. */
@@ -16,6 +16,13 @@ export const boardNames: readonly string[] = [...Object.keys(BOARDS), ...Object.
 
 const isKey = <T extends object>(table: T, name: string): name is Extract<keyof T, string> =>
   Object.hasOwn(table, name);
+
+/** Whether a board exists nowhere. */
+export const isSynthetic = (name: string): boolean => Object.hasOwn(SYNTHETIC, name);
+
+/** The PLIC that a board can have instead of AIA. */
+export const plicInstead = (name: string): (typeof PLIC_INSTEAD)[string] | undefined =>
+  PLIC_INSTEAD[isKey(SYNTHETIC, name) ? SYNTHETIC[name].name : name];
 
 /**
  * The profile of a board.
@@ -46,7 +53,10 @@ export function loadBoard({ name, cpus, irqc }: BoardChoice): Result<BoardProfil
 }
 
 function withController(board: BoardProfile, irqc: BoardChoice['irqc']): Result<BoardProfile, string> {
-  if (irqc === undefined || (irqc === 'aia' && board.irqc.kind === 'aia')) return ok(board);
+  if (irqc === undefined || irqc === board.irqc.kind) return ok(board);
+  const plic = plicInstead(board.name);
   if (board.arch !== 'riscv64') return err(`${board.name} has a ${board.irqc.kind}; \`irqc\` is for RV64 boards`);
-  return ok({ ...board, irqc: QEMU_RISCV64_PLIC });
+  return plic === undefined
+    ? err(`${board.name} has AIA only; \`irqc: plic\` is for qemu-riscv64-virt and synthetic-riscv64`)
+    : ok({ ...board, irqc: plic });
 }
