@@ -1,5 +1,6 @@
 export * from './byte-stream.js';
 export * from './chunk-queue.js';
+export * from './fifo.js';
 export * from './ids.js';
 export * from './prng.js';
 export * from './result.js';
