@@ -6,3 +6,4 @@ export * from './prng.js';
 export * from './result.js';
 export * from './saved-state.js';
 export * from './u64.js';
+export * from './variates.js';
