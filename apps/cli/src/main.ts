@@ -4,6 +4,7 @@ import { type BoardsOptions, boards } from './command-boards.js';
 import { conform } from './command-conform.js';
 import { demo } from './command-demo.js';
 import { demoDevices } from './command-demo-devices.js';
+import type { ExportOptions } from './command-export.js';
 import { replayFile } from './command-replay.js';
 import { ring } from './command-ring.js';
 import { up } from './command-up.js';
@@ -94,6 +95,21 @@ program
   .addHelpText('after', '\nExample:\n  remio digest deploy/topologies/demo-aarch64.yaml --image disk.img')
   .action((file: string, options: { readonly image: readonly string[] }) => {
     console.log(topologyOf(file, options.image).digest);
+  });
+
+program
+  .command('export <FORMAT> <FILE>')
+  .description('write a topology for a board: Bao’s configuration, device trees, device models (FORMAT is bao)')
+  .requiredOption('-o, --output <DIR>', 'directory for the files; it is made where there is none')
+  .option('--wide', 'for a Bao with wider messages and CPU maps: its limits are warnings', false)
+  .option('--force', 'overwrite files that no export made', false)
+  .option('--json', 'what was written, as JSON', false)
+  .addHelpText('after', '\nExample:\n  remio export bao deploy/topologies/demo-aarch64.yaml -o bao-demo')
+  .action(async (format: string, file: string, options: ExportOptions) => {
+    if (format !== 'bao') throw new CommandError(`there is no export to ${format}; write bao`, EXIT.USAGE);
+    // Loaded when it is asked for: no other command waits for it.
+    const { exportTopology } = await import('./command-export.js');
+    code = exportTopology(file, options);
   });
 
 program

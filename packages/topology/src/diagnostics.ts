@@ -55,7 +55,10 @@ export const TOPOLOGY_RULES = {
 export type RuleId = keyof typeof TOPOLOGY_RULES;
 
 /** Shows diagnostics as a compiler does: the place, the line with a mark under it, the rule and the fix. */
-export function renderDiagnostics(diagnostics: readonly Diagnostic[], source: string): string {
+export function renderDiagnostics(
+  diagnostics: readonly (Omit<Diagnostic, 'rule'> & { readonly rule: string })[],
+  source: string,
+): string {
   const lines = source.split('\n');
   return diagnostics
     .map(({ severity, rule, file, place, path, message, fix }) => {

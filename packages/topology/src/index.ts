@@ -12,7 +12,7 @@ export type {
   NetModelOptions,
   VsockModelOptions,
 } from './devices/index.js';
-export { type Diagnostic, type RuleId, renderDiagnostics, TOPOLOGY_RULES } from './diagnostics.js';
+export { type Diagnostic, type Place, type RuleId, renderDiagnostics, TOPOLOGY_RULES } from './diagnostics.js';
 export type {
   ConsoleDriverChoice,
   ConsoleDriverPort,

@@ -3,7 +3,6 @@ import {
   type CpuId,
   cpuId,
   err,
-  Fifo,
   guestAddress,
   ok,
   type Result,
@@ -108,10 +107,10 @@ export class RemioCore {
   /** Requests of a VM's device end that nobody asked for yet, oldest first. */
   pendingOf(vm: VmId, dm: number): readonly Request[] {
     const device = this.#core.devices[this.#core.ends[vm]?.[dm] ?? -1];
-    return [...(device?.pending ?? [])].flatMap((slot) => this.#core.requests[slot] ?? []);
+    return (device?.pending ?? []).flatMap((slot) => this.#core.requests[slot] ?? []);
   }
 
-  /** When `tick` is due, in nanoseconds on the engine's clock: no access ends by its deadline before. */
+  /** The earliest deadline of an open access, in nanoseconds on the engine's clock. */
   nextDeadline(): number | undefined {
     return nextDeadline(this.#core);
   }
@@ -139,7 +138,7 @@ function build(config: RemioConfig, profile: Profile): Result<CoreData, CoreEven
       active: owners.has(cpu),
       halted: false,
       waiting: undefined,
-      queue: new Fifo(),
+      queue: [],
     })),
     devices: paired.devices.map(({ key, backend, frontend }, index) => ({
       index,
@@ -147,7 +146,7 @@ function build(config: RemioConfig, profile: Profile): Result<CoreData, CoreEven
       backend: side(backend),
       frontend: side(frontend),
       ready: false,
-      pending: new Fifo(),
+      pending: [],
     })),
     ends: paired.ends,
     windows: config.vms.map(({ devices }) =>
@@ -156,7 +155,6 @@ function build(config: RemioConfig, profile: Profile): Result<CoreData, CoreEven
     requests: Array.from({ length: config.slots }, (_, slot) => freshRequest(slot)),
     incarnations: config.vms.map(() => 0),
     order: 0,
-    shortcuts: { free: 0, deadline: Number.POSITIVE_INFINITY, notifyPending: 0 },
   });
 }
 

@@ -1,3 +1,0 @@
-export { HOP_TEXT, HOPS, type Hop } from './hops.js';
-export * from './medium.js';
-export * from './world.js';
