@@ -12,7 +12,7 @@ import {
   VIRTUAL_TIMER_PPI,
   vcpuMpidr,
 } from '@remio/arch';
-import { type AccessWidth, assert, type IrqId, irqId, toU64, U64_MAX } from '@remio/base';
+import { type AccessWidth, assert, Fifo, type IrqId, irqId, toU64, U64_MAX } from '@remio/base';
 import type { GuestMemory } from '@remio/guest-memory';
 import { readMemory, writeMemory } from './local-access.js';
 import { type GuestCpu, GuestFault } from './program.js';
@@ -80,15 +80,15 @@ export class ProgramSeat implements Seat, GuestCpu {
   readonly #machine: MachineContext;
   readonly #processor: ProgramProcessor;
   readonly #handlers = new Map<number, (irq: IrqId) => void | Promise<void>>();
-  readonly #pending: IrqId[] = [];
+  readonly #pending = new Fifo<IrqId>();
   #on = false;
   /** Counts starts: what a program of a former life still does is not heard. */
   #life = 0;
   #offReason: string | undefined;
   /** Operations that the program's tasks and the interrupt handler wait for, in the order in which they asked. */
-  readonly #queue: Operation[] = [];
+  #queue = new Fifo<Operation>();
   /** Operations asked for before the interrupt handler that runs now: they go on after it. */
-  readonly #held: Operation[] = [];
+  #held = new Fifo<Operation>();
   /** A task sleeps for ever. */
   #idle = false;
   /** Tasks in WFI. */
@@ -186,13 +186,13 @@ export class ProgramSeat implements Seat, GuestCpu {
     this.#life += 1;
     this.#on = false;
     this.#open = undefined;
-    this.#queue.length = 0;
-    this.#held.length = 0;
+    this.#queue.clear();
+    this.#held.clear();
     this.#sleepers.length = 0;
     this.#idle = false;
     this.#woken = false;
     this.#inHandler = false;
-    this.#pending.length = 0;
+    this.#pending.clear();
     this.#handlers.clear();
     this.#timer = undefined;
   }
@@ -356,7 +356,7 @@ export class ProgramSeat implements Seat, GuestCpu {
     const life = this.#life;
     this.#inHandler = true;
     // What was asked for before the handler goes on after it.
-    if (this.#queue.length > 0) this.#held.push(...this.#queue.splice(0));
+    this.#swap();
     const running = handler(irq);
     if (running === undefined) {
       this.#endHandler();
@@ -380,7 +380,17 @@ export class ProgramSeat implements Seat, GuestCpu {
 
   #endHandler(): void {
     this.#inHandler = false;
-    if (this.#held.length > 0) this.#queue.unshift(...this.#held.splice(0));
+    this.#swap();
+    // What was asked for within the handler and is still waited for: it goes on after what was there before.
+    for (let operation = this.#held.shift(); operation !== undefined; operation = this.#held.shift()) {
+      this.#queue.push(operation);
+    }
+  }
+
+  #swap(): void {
+    const queue = this.#queue;
+    this.#queue = this.#held;
+    this.#held = queue;
   }
 
   #load<T>(address: bigint, width: AccessWidth, as: (value: bigint) => T): Promise<T> {

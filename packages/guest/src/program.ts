@@ -102,10 +102,10 @@ export interface GuestDeviceEnd {
 export type Work =
   /** The backend's device model serves one register access. */
   | 'register-access'
+  /** A notification of a queue reaches the backend's device model. */
+  | 'queue-notify'
   /** The backend's device model handles one request of a virtqueue. */
   | 'device-request'
-  /** A device model or driver looks at a ring and finds it empty. */
-  | 'ring-look'
   /** A driver makes one request and takes its answer. */
   | 'driver-request'
   /** One byte is copied. */

@@ -88,6 +88,7 @@ export function buildTopology(source: TopologySource, file: TopologyFile, option
     queue: 253,
     sharedMemories,
     vms,
+    costs: file.costs ?? {},
     hasDeadlines: vms.some((vm) => vm.remioDevs.some((end) => end.deadline !== undefined)),
   };
   return { ...topology, digest: digestOf(topology) };

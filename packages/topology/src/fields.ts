@@ -39,6 +39,17 @@ export const duration = scaled(DURATION, 'expected a duration: 500us, 20ms, 5s')
 /** A small integer, as a number. */
 export const count = u64.refine((value) => value < 1n << 31n, 'expected a small integer').transform(Number);
 
+/** Cycles: an integer or a fraction, as a number. */
+export const cost = z
+  .union([u64.transform(Number), z.number()], { error: 'expected a number of cycles' })
+  .refine((value) => value >= 0 && value <= 1e9, 'expected 0 to 10^9 cycles')
+  .describe('Cycles');
+
+export const hertz = u64
+  .transform(Number)
+  .refine((value) => value >= 1 && value <= 1e11, 'expected 1 to 10^11 cycles a second')
+  .describe('Cycles of a CPU in a second');
+
 export const name = z.string().regex(/^[A-Za-z][A-Za-z0-9_-]*$/, 'expected a name: letters, digits, - and _');
 
 /** `options` are the program's own; integers become numbers where they are exact. */

@@ -1,3 +1,4 @@
+import { COST_NAMES } from '@remio/board';
 import { isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import type { Diagnostic, Place, RuleId } from './diagnostics.js';
@@ -122,7 +123,8 @@ const rangeOf = (node: unknown): number | undefined =>
 function knownKeys(path: Path): readonly string[] {
   const last = path.at(-1);
   const within = path.at(-2);
-  if (path.length === 0) return ['name', 'board', 'profile', 'shared_memories', 'vms'];
+  if (path.length === 0) return ['name', 'board', 'profile', 'costs', 'shared_memories', 'vms'];
+  if (last === 'costs') return ['clock_hz', ...COST_NAMES];
   if (within === 'vms') return ['cpus', 'memory', 'program', 'remio_devs'];
   if (within === 'shared_memories') return ['size', 'phys'];
   if (within === 'remio_devs') {

@@ -1,8 +1,9 @@
+import { COST_NAMES, type CostOverrides } from '@remio/board';
 import type { RingFeatureName } from '@remio/virtio-spec';
 import { z } from 'zod';
 import { deviceSchemas } from './devices/index.js';
 import { driverSchemas } from './drivers/index.js';
-import { count, duration, name, options, size, u64 } from './fields.js';
+import { cost, count, duration, hertz, name, options, present, size, u64 } from './fields.js';
 
 const program = z.union(
   [
@@ -59,6 +60,15 @@ const vm = z.strictObject({
   remio_devs: z.array(remioDev).optional(),
 });
 
+/** What a user measured, for virtual time (docs/experiments.md). */
+const costs = z
+  .strictObject({
+    clock_hz: hertz.optional(),
+    ...Object.fromEntries(COST_NAMES.map((cause) => [cause, cost.optional()])),
+  })
+  .transform((given) => present(given) as CostOverrides)
+  .describe('Virtual time: costs that you measured, in cycles, instead of those of the board');
+
 /** The topology language. */
 export const topologySchema = z.strictObject({
   name: z.string().optional(),
@@ -70,6 +80,7 @@ export const topologySchema = z.strictObject({
     { error: 'expected the name of a board, or { name, cpus, irqc }' },
   ),
   profile: z.enum(['reference', 'hardened']).optional(),
+  costs: costs.optional(),
   shared_memories: z.record(name, z.strictObject({ size, phys })).optional(),
   vms: z.record(name, vm),
 });

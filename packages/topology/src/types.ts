@@ -1,6 +1,6 @@
 import type { Arch } from '@remio/arch';
 import type { BindKey, CpuId, GuestAddress, IrqId, VmId } from '@remio/base';
-import type { BoardProfile } from '@remio/board';
+import type { BoardProfile, CostOverrides } from '@remio/board';
 import type { DeviceChoice } from './devices/index.js';
 import type { DriverChoice } from './drivers/index.js';
 
@@ -81,6 +81,8 @@ export interface Topology {
   readonly queue: number;
   readonly sharedMemories: readonly SharedMemory[];
   readonly vms: readonly Vm[];
+  /** Costs that the user measured, for virtual time. */
+  readonly costs: CostOverrides;
   /** Whether any frontend has a deadline. */
   readonly hasDeadlines: boolean;
   /** SHA-256 of the canonical form, hexadecimal: both ends of a connection must have the same. */

@@ -1,3 +1,4 @@
+export { afterHostTurn, whenDrained } from './drain.js';
 export { type HostLoop, hostLoop } from './host-loop.js';
 export { InprocEngine, type InprocEvents, privateMemory } from './inproc-engine.js';
 export type { RunnableVcpus, TurnScheduler } from './scheduler.js';

@@ -1,5 +1,5 @@
 import type { HypercallFrame } from '@remio/arch';
-import { assert, type CpuId, type VmId } from '@remio/base';
+import { assert, type CpuId, Fifo, type VmId } from '@remio/base';
 import type { Completion, Seat } from '@remio/guest';
 import type { LeaseTable } from '@remio/hypervisor/lease';
 import type { VmRecord } from '@remio/protocol';
@@ -37,8 +37,7 @@ export class VcpuRunner implements RunnableVcpus {
   readonly #states: State[];
   readonly #host: RunnerHost;
   readonly #scheduler: TurnScheduler;
-  readonly #queue: number[] = [];
-  #head = 0;
+  readonly #queue = new Fifo<number>();
 
   /**
    * @param scheduler makes what calls {@link turn} or {@link run}
@@ -82,27 +81,18 @@ export class VcpuRunner implements RunnableVcpus {
 
   /** Runs every vCPU that was runnable when the turn began, once each. */
   turn(): void {
-    const end = this.#queue.length;
-    while (this.#head < end) {
-      const index = this.#queue[this.#head];
-      this.#head += 1;
+    for (let left = this.#queue.length; left > 0; left -= 1) {
+      const index = this.#queue.shift();
       // An entry is stale when the vCPU was completed or stopped since.
       if (index !== undefined && this.#states[index] === 'queued') this.#run(index);
     }
-    if (this.#head === this.#queue.length) {
-      this.#queue.length = 0;
-      this.#head = 0;
-    } else {
-      // Runnable again within the turn: they stay for the next one.
-      this.#queue.splice(0, this.#head);
-      this.#head = 0;
-      const [next] = this.#queue;
-      if (next !== undefined) this.#scheduler.schedule(this.#vcpu(next).cpu);
-    }
+    // Runnable again within the turn: they stay for the next one.
+    const next = this.#queue.oldest;
+    if (next !== undefined) this.#scheduler.schedule(this.#vcpu(next).cpu);
   }
 
   run(cpu: CpuId): void {
-    this.#queue.length = 0;
+    this.#queue.clear();
     const index = this.#host.indexOf(cpu);
     if (index !== undefined && this.#states[index] === 'queued') this.#run(index);
   }

@@ -8,7 +8,7 @@ import {
   REMIO_HYP_NOTIFY,
   SUPERVISOR_SOFTWARE_INTERRUPT,
 } from '@remio/arch';
-import { assert, type CpuId, cpuId, err, irqId, ok, type Result, toU64, type VmId } from '@remio/base';
+import { assert, type CpuId, cpuId, err, Fifo, irqId, ok, type Result, toU64, type VmId } from '@remio/base';
 import type { HypervisorRecord, VmRecord } from '@remio/protocol';
 import type { Topology } from '@remio/topology';
 import { accessFault, decodeHypercall, decodeTrap, encodeBaoResult, extendRead, trapPc } from '../abi/index.js';
@@ -40,7 +40,7 @@ export class Platform {
   /** By CPU: the core's input that makes it handle its messages. */
   readonly #deliveries: readonly CoreInput[];
   /** CPUs that messages were queued on, in order. */
-  readonly #ipis: CpuId[] = [];
+  readonly #ipis = new Fifo<CpuId>();
   /** [backend VM][dm] and [frontend VM][dm]: the device's statistics, shared by both ends. */
   readonly #devices: readonly (readonly DeviceStats[])[];
   /** The hypercall that is being executed, and whether its caller waits for the answer. */

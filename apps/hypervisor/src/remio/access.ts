@@ -84,6 +84,7 @@ function forward(
   request.order = core.order;
   const { deadline } = frontend.end;
   request.deadline = core.profile === 'reference' || deadline === undefined ? Number.POSITIVE_INFINITY : now + deadline;
+  if (request.deadline < core.shortcuts.deadline) core.shortcuts.deadline = request.deadline;
   device.pending.push(request.slot);
   fx.push({
     kind: 'pending',

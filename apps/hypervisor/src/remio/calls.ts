@@ -151,9 +151,9 @@ export function leasedAsk(core: CoreData, fx: Effects, cpu: CpuId, id: RequestId
   const request = findRequest(core, id);
   if (request === undefined || request.state !== 'pending') return;
   const device = core.devices[request.device];
-  const position = device?.pending.indexOf(request.slot) ?? -1;
-  if (device?.backend === undefined || position < 0 || device.backend.vm !== vm) return;
-  device.pending.splice(position, 1);
+  if (device?.backend === undefined || device.backend.vm !== vm) return;
+  const position = device.pending.remove(request.slot);
+  if (position < 0) return;
   request.state = 'processing';
   fx.push({ kind: 'taken', id, dm: device.backend.dm, first: position === 0 });
 }

@@ -346,9 +346,15 @@ function checkInvariants(core: RemioCore): void {
   expect(open.filter((request) => request.state === 'pending')).toHaveLength(listed);
   for (const request of open) {
     if (request.state !== 'complete') continue;
-    const done = cpus[request.cpu]?.queue.filter((message) => message.kind !== 'notify' && message.id === request.id);
-    expect(done).toHaveLength(1);
+    const queue = [...(cpus[request.cpu]?.queue ?? [])];
+    expect(queue.filter((message) => message.kind !== 'notify' && message.id === request.id)).toHaveLength(1);
   }
+  const { shortcuts } = core.data;
+  expect(requests.slice(0, shortcuts.free).filter((request) => request.state === 'free')).toEqual([]);
+  const waiting = open.filter((request) => request.state !== 'complete').map((request) => request.deadline);
+  for (const deadline of waiting) expect(deadline).toBeGreaterThanOrEqual(shortcuts.deadline);
+  const bits = devices.flatMap(({ backend, frontend }) => [backend, frontend]).filter((side) => side?.notifyPending);
+  expect(bits).toHaveLength(shortcuts.notifyPending);
 }
 
 describe('hardened, whatever guests do', () => {

@@ -3,6 +3,7 @@ import {
   type CpuId,
   cpuId,
   err,
+  Fifo,
   guestAddress,
   ok,
   type Result,
@@ -107,10 +108,10 @@ export class RemioCore {
   /** Requests of a VM's device end that nobody asked for yet, oldest first. */
   pendingOf(vm: VmId, dm: number): readonly Request[] {
     const device = this.#core.devices[this.#core.ends[vm]?.[dm] ?? -1];
-    return (device?.pending ?? []).flatMap((slot) => this.#core.requests[slot] ?? []);
+    return [...(device?.pending ?? [])].flatMap((slot) => this.#core.requests[slot] ?? []);
   }
 
-  /** The earliest deadline of an open access, in nanoseconds on the engine's clock. */
+  /** When `tick` is due, in nanoseconds on the engine's clock: no access ends by its deadline before. */
   nextDeadline(): number | undefined {
     return nextDeadline(this.#core);
   }
@@ -138,7 +139,7 @@ function build(config: RemioConfig, profile: Profile): Result<CoreData, CoreEven
       active: owners.has(cpu),
       halted: false,
       waiting: undefined,
-      queue: [],
+      queue: new Fifo(),
     })),
     devices: paired.devices.map(({ key, backend, frontend }, index) => ({
       index,
@@ -146,7 +147,7 @@ function build(config: RemioConfig, profile: Profile): Result<CoreData, CoreEven
       backend: side(backend),
       frontend: side(frontend),
       ready: false,
-      pending: [],
+      pending: new Fifo(),
     })),
     ends: paired.ends,
     windows: config.vms.map(({ devices }) =>
@@ -155,6 +156,7 @@ function build(config: RemioConfig, profile: Profile): Result<CoreData, CoreEven
     requests: Array.from({ length: config.slots }, (_, slot) => freshRequest(slot)),
     incarnations: config.vms.map(() => 0),
     order: 0,
+    shortcuts: { free: 0, deadline: Number.POSITIVE_INFINITY, notifyPending: 0 },
   });
 }
 

@@ -1,6 +1,7 @@
 import type { CpuId, VmId } from '@remio/base';
 import { releaseWaiting } from './access.js';
 import type { Effects } from './effects.js';
+import { setNotifyPending } from './messages.js';
 import { freeRequest, renewId } from './pool.js';
 import type { CoreData, Device, Request, Side } from './state.js';
 
@@ -49,14 +50,14 @@ export function vmLost(core: CoreData, fx: Effects, vm: VmId, incarnation: numbe
     if (state === undefined) continue;
     state.waiting = undefined;
     state.active = true;
-    state.queue.length = 0;
+    state.queue.clear();
   }
   for (const device of core.devices) {
     if (device.backend?.vm === vm) {
-      device.backend.notifyPending = false;
+      setNotifyPending(core, device.backend, false);
       requeue(core, fx, device);
     }
-    if (device.frontend?.vm === vm) device.frontend.notifyPending = false;
+    if (device.frontend?.vm === vm) setNotifyPending(core, device.frontend, false);
   }
 }
 
@@ -69,34 +70,32 @@ function requeue(core: CoreData, fx: Effects, device: Device): void {
     fx.rule('H-LOSS', request.cpu);
   }
   // A lease may have been used out of turn: what is pending now is in the order in which it was made.
-  device.pending.push(...taken.map((request) => request.slot));
   const order = (slot: number): number => core.requests[slot]?.order ?? 0;
-  device.pending.sort((a, b) => order(a) - order(b));
+  const pending = [...device.pending, ...taken.map((request) => request.slot)].sort((a, b) => order(a) - order(b));
+  device.pending.clear();
+  for (const slot of pending) device.pending.push(slot);
 }
 
 /** Takes a request out of the world, wherever it is. */
 function dropRequest(core: CoreData, fx: Effects, request: Request): void {
   const device = core.devices[request.device];
-  const position = device?.pending.indexOf(request.slot) ?? -1;
-  if (device !== undefined && position >= 0) {
-    device.pending.splice(position, 1);
-    fx.revoked(device, request.id);
-  }
+  if (device !== undefined && device.pending.remove(request.slot) >= 0) fx.revoked(device, request.id);
   fx.rule('H-LOSS', request.cpu);
   freeRequest(core, request);
 }
 
 /** Accesses whose deadline is over end as faults. A late answer finds its id void. */
 export function tick(core: CoreData, fx: Effects, now: number): void {
-  if (core.profile === 'reference') return;
+  if (core.profile === 'reference' || now < core.shortcuts.deadline) return;
+  let earliest = Number.POSITIVE_INFINITY;
   for (const request of core.requests) {
-    if ((request.state !== 'pending' && request.state !== 'processing') || request.deadline > now) continue;
-    const device = core.devices[request.device];
-    const position = device?.pending.indexOf(request.slot) ?? -1;
-    if (device !== undefined && position >= 0) {
-      device.pending.splice(position, 1);
-      fx.revoked(device, request.id);
+    if (request.state !== 'pending' && request.state !== 'processing') continue;
+    if (request.deadline > now) {
+      earliest = Math.min(earliest, request.deadline);
+      continue;
     }
+    const device = core.devices[request.device];
+    if (device !== undefined && device.pending.remove(request.slot) >= 0) fx.revoked(device, request.id);
     const { cpu } = request;
     freeRequest(core, request);
     const state = core.cpus[cpu];
@@ -104,13 +103,11 @@ export function tick(core: CoreData, fx: Effects, now: number): void {
     fx.rule('H-DEADLINE', cpu);
     fx.fault(cpu, 'deadline');
   }
+  core.shortcuts.deadline = earliest;
 }
 
-/** The earliest deadline of an open access; undefined if none has one. */
+/** When {@link tick} is due: no deadline is earlier. The access that had it may have ended meanwhile. */
 export function nextDeadline(core: CoreData): number | undefined {
-  let earliest = Number.POSITIVE_INFINITY;
-  for (const request of core.requests) {
-    if (request.state !== 'free' && request.deadline < earliest) earliest = request.deadline;
-  }
-  return earliest === Number.POSITIVE_INFINITY ? undefined : earliest;
+  const { deadline } = core.shortcuts;
+  return deadline === Number.POSITIVE_INFINITY ? undefined : deadline;
 }

@@ -33,8 +33,15 @@ export function sendNotify(core: CoreData, fx: Effects, sender: CpuId, side: Sid
   }
   fx.rule('H-QUEUE', to);
   if (side.notifyPending) return;
-  side.notifyPending = true;
+  setNotifyPending(core, side, true);
   fx.push({ kind: 'message', to, message });
+}
+
+/** Sets or clears the bit of a side that stands for a notification that its CPU's queue had no room for. */
+export function setNotifyPending(core: CoreData, side: Side, pending: boolean): void {
+  if (side.notifyPending === pending) return;
+  side.notifyPending = pending;
+  core.shortcuts.notifyPending += pending ? 1 : -1;
 }
 
 /** Queues a completion on the CPU that made the access. */
@@ -91,11 +98,11 @@ export function deliver(core: CoreData, fx: Effects, cpu: CpuId, max: number): n
 
 function deliverPendingBits(core: CoreData, fx: Effects, cpu: CpuId, state: CpuState, max: number): number {
   let handled = 0;
-  if (state.queue.length > 0) return 0;
+  if (state.queue.length > 0 || core.shortcuts.notifyPending === 0) return 0;
   for (const device of core.devices) {
     for (const side of [device.backend, device.frontend]) {
       if (side === undefined || !side.notifyPending || side.cpu !== cpu || handled >= max) continue;
-      side.notifyPending = false;
+      setNotifyPending(core, side, false);
       handled += 1;
       fx.push({ kind: 'irq', cpu, irq: side.end.interrupt });
     }

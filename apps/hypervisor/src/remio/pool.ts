@@ -11,12 +11,18 @@ const idOf = (core: CoreData, slot: number, generation: number): Request['id'] =
 
 /** Takes the lowest free slot; undefined when there is none. */
 export function allocateRequest(core: CoreData): Request | undefined {
-  return core.requests.find((request) => request.state === 'free');
+  const { requests, shortcuts } = core;
+  while (requests[shortcuts.free]?.state !== 'free') {
+    if (shortcuts.free >= requests.length) return undefined;
+    shortcuts.free += 1;
+  }
+  return requests[shortcuts.free];
 }
 
 /** Gives a slot back. Its ids so far are void. */
 export function freeRequest(core: CoreData, request: Request): void {
   request.state = 'free';
+  if (request.slot < core.shortcuts.free) core.shortcuts.free = request.slot;
   renewId(core, request);
 }
 

@@ -10,6 +10,7 @@ import {
   restoring,
   type SavedValue,
 } from '@remio/base';
+import { setNotifyPending } from './messages.js';
 import type { CoreData, RequestState } from './state.js';
 import type { CpuMessage } from './types.js';
 
@@ -84,7 +85,7 @@ export const saveState = (core: CoreData): CoreState => ({
       cpu.waiting === undefined
         ? null
         : { access: saveAccess(cpu.waiting.access), device: cpu.waiting.device, now: cpu.waiting.now },
-    queue: cpu.queue.map(saveMessage),
+    queue: [...cpu.queue].map(saveMessage),
   })),
   devices: core.devices.map(({ backend, frontend, ready, pending }) => ({
     backend: backend === undefined ? null : pickSide(backend),
@@ -161,7 +162,7 @@ function fill(core: CoreData, state: SavedValue): void {
     if (queue.length > core.config.queue + (core.profile === 'hardened' ? 1 : 0)) {
       saved.field('queue').refuse(`at most ${core.config.queue} messages`);
     }
-    cpu.queue.push(...queue.map(restoreMessage));
+    for (const message of queue) cpu.queue.push(restoreMessage(message));
   }
   restoreRequests(core, state);
   restoreDevices(core, state);
@@ -189,6 +190,7 @@ function restoreRequests(core: CoreData, state: SavedValue): void {
     request.order = saved.field('order').integer(1, core.order);
     const deadline = saved.field('deadline');
     request.deadline = deadline.isNull ? Number.POSITIVE_INFINITY : deadline.integer(0, Number.MAX_SAFE_INTEGER);
+    core.shortcuts.deadline = Math.min(core.shortcuts.deadline, request.deadline);
     if (core.cpus[request.cpu]?.active) saved.field('cpu').refuse('a CPU whose vCPU is paused');
     if (core.requests.some((other) => other.slot < slot && other.state !== 'free' && other.cpu === request.cpu)) {
       saved.field('cpu').refuse('a CPU that has no other request');
@@ -206,7 +208,7 @@ function restoreDevices(core: CoreData, state: SavedValue): void {
       const from = saved.field(name);
       side.cpu = from.field('cpu').integer(-1, core.config.cpus - 1);
       side.ready = from.field('ready').boolean();
-      side.notifyPending = from.field('notifyPending').boolean();
+      setNotifyPending(core, side, from.field('notifyPending').boolean());
       if (side.ready !== side.cpu >= 0) from.field('cpu').refuse('a notified CPU exactly when the end is ready');
     }
     device.ready = saved.field('ready').boolean();

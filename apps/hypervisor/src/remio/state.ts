@@ -1,5 +1,5 @@
 import type { MmioAccess } from '@remio/arch';
-import type { BindKey, CpuId, RequestId, VmId } from '@remio/base';
+import type { BindKey, CpuId, Fifo, RequestId, VmId } from '@remio/base';
 import type { CpuMessage, Profile, RemioConfig, RemioDevConfig, ShmemConfig } from './types.js';
 
 /** REMIO_STATE. */
@@ -48,7 +48,7 @@ export interface Device {
   readonly frontend: Side | undefined;
   ready: boolean;
   /** Slots not yet asked for, oldest first. */
-  readonly pending: number[];
+  readonly pending: Fifo<number>;
 }
 
 export interface CpuState {
@@ -58,7 +58,7 @@ export interface CpuState {
   halted: boolean;
   /** The access that waits inside the hypervisor for its device, which is `device`. */
   waiting: { readonly access: MmioAccess; readonly device: number; readonly now: number } | undefined;
-  readonly queue: CpuMessage[];
+  readonly queue: Fifo<CpuMessage>;
 }
 
 /** The range of an end's window; a backend's is empty, at 0. */
@@ -67,6 +67,16 @@ export interface EndWindow {
   readonly from: bigint;
   /** `va + size`, modulo 2^64. */
   readonly to: bigint;
+}
+
+/** What the rest of the state implies, kept so that no step has to look through all requests or all devices. */
+export interface Shortcuts {
+  /** No slot below is free. */
+  free: number;
+  /** No deadline is earlier; Infinity: there is none. */
+  deadline: number;
+  /** Sides with {@link Side.notifyPending} set. */
+  notifyPending: number;
 }
 
 /** All of the core's state. */
@@ -84,6 +94,7 @@ export interface CoreData {
   readonly incarnations: number[];
   /** Accesses made so far. */
   order: number;
+  readonly shortcuts: Shortcuts;
 }
 
 /** No address at all: what the reference compares when a side has no end. */

@@ -1,0 +1,3 @@
+export { HOP_TEXT, HOPS, type Hop } from './hops.js';
+export * from './medium.js';
+export * from './world.js';

@@ -1,0 +1,473 @@
+import { HC_REMIO, REMIO_HYP_NOTIFY } from '@remio/arch';
+import { assert, type CpuId, ok, type Result } from '@remio/base';
+import { type CostModel, type CostName, costModel, nanosecondsOf } from '@remio/board';
+import type { Guest, Work } from '@remio/guest';
+import type { CoreEffect, CoreInput } from '@remio/hypervisor/core';
+import { Platform } from '@remio/hypervisor/platform';
+import type { HypervisorRecord, VmRecord } from '@remio/protocol';
+import type { Topology, Vm } from '@remio/topology';
+import {
+  afterHostTurn,
+  type HostLoop,
+  privateMemory,
+  type RunnableVcpus,
+  type TurnScheduler,
+  VmHost,
+  type VmReport,
+  whenDrained,
+} from '@remio/vm-runtime';
+import { EventQueue } from './event-queue.js';
+import { HopSums } from './hops.js';
+import { type Side, type Task, WorldCpu } from './world-cpu.js';
+
+/** What a world is made of. */
+export interface WorldOptions {
+  readonly topology: Topology;
+  /** What a VM runs. */
+  program(vm: Vm, world: World): Guest;
+  report(vm: Vm, event: VmReport, now: number): void;
+  log(vm: Vm, line: string): void;
+  /** What everything costs; the board's costs with those of the topology, if absent. */
+  readonly costs?: CostModel;
+  /** Nanoseconds of virtual time after which the world ends. */
+  readonly until?: number;
+  /** Events after which it ends: a world in which time stands still. */
+  readonly eventsMax?: number;
+}
+
+/** Why a world ended. `idle`: nothing can happen any more, for everybody waits. */
+export type Ending = 'stopped' | 'idle' | 'time-limit' | 'event-limit';
+
+/** How the CPUs of a VM spent their time. Nanoseconds, summed over its CPUs. */
+export interface CpuUse {
+  readonly vm: string;
+  readonly cpus: number;
+  readonly guest: number;
+  readonly hypervisor: number;
+  /** vCPUs were paused by accesses. */
+  readonly paused: number;
+}
+
+/** Cost of each kind of a guest's work. */
+const WORK_COST: Readonly<Record<Work, CostName>> = {
+  'register-access': 'register_access',
+  'queue-notify': 'queue_notify',
+  'device-request': 'device_request',
+  'driver-request': 'driver_request',
+  'copied-byte': 'copied_byte',
+};
+
+/** Accesses to memory after which a program that never traps gives way. */
+const LOCAL_BUDGET = 1024;
+/** Events after which the host's event loop gets its turn. */
+const HOST_TURN = 1 << 16;
+const EVENTS_MAX = 2 ** 40;
+
+/**
+ * The platform in virtual time: the same hypervisor, seats, programs and devices, on a discrete-event scheduler. Every CPU
+ * has a clock of its own, in whole nanoseconds: it does one thing at a time, each step has its cost, and what comes
+ * meanwhile waits. A run depends on topology, programs and costs alone.
+ *
+ * The hypervisor's code runs on the CPU that entered it, as on hardware. What it says to another CPU takes the time of an
+ * interrupt between CPUs, and costs the other CPU its handler. Leases do not exist here: every ASK is a hypercall.
+ */
+export class World {
+  readonly topology: Topology;
+  readonly costs: CostModel;
+  readonly platform: Platform;
+  readonly hops: HopSums;
+  readonly #events = new EventQueue();
+  /** By CPU of the board; undefined: no VM has it. */
+  readonly #cpus: readonly (WorldCpu | undefined)[];
+  readonly #nanoseconds: Readonly<Record<CostName, number>>;
+  /** Backend ends' interrupts: those that must find their way to user space. By VM. */
+  readonly #backendIrqs: readonly ReadonlySet<number>[];
+  readonly #host: VmHost;
+  readonly #eventsMax: number;
+  readonly #until: number;
+  #time = 0;
+  /** The CPU whose task runs, and what it has cost so far. */
+  #current: WorldCpu | undefined;
+  #spent = 0;
+  #happened = 0;
+  #armed: number | undefined;
+  #stopped = false;
+  #ended: (ending: Ending) => void = () => {};
+
+  private constructor(options: WorldOptions) {
+    const { topology } = options;
+    this.topology = topology;
+    this.costs = options.costs ?? costModel(topology.board, topology.costs);
+    this.#eventsMax = options.eventsMax ?? EVENTS_MAX;
+    this.#until = options.until ?? Number.MAX_SAFE_INTEGER;
+    this.#nanoseconds = Object.fromEntries(
+      Object.keys(this.costs.figures).map((name) => [name, nanosecondsOf(this.costs, name as CostName)]),
+    ) as Record<CostName, number>;
+    this.hops = new HopSums(this.#toBackend());
+    const cpus: (WorldCpu | undefined)[] = topology.board.cpus.map(() => undefined);
+    for (const vm of topology.vms) for (const cpu of vm.cpus) cpus[cpu] = new WorldCpu(cpu, vm);
+    this.#cpus = cpus;
+    this.#backendIrqs = topology.vms.map(
+      (vm) => new Set(vm.remioDevs.filter(({ type }) => type === 'backend').map(({ interrupt }) => Number(interrupt))),
+    );
+    const platform = Platform.create(topology, {
+      send: (record) => this.#toVm(record),
+      onStep: (input, effects) => this.#stepped(input, effects),
+    });
+    // The topology's check lets nothing through that the core refuses.
+    assert(platform.ok, `the core refuses the topology: ${platform.ok ? '' : platform.error.code}`);
+    this.platform = platform.value;
+    const byName = new Map(topology.vms.map((vm) => [vm.name, vm]));
+    this.#host = new VmHost({
+      topology,
+      vms: topology.vms.map((vm) => ({ vm, program: options.program(vm, this) })),
+      shared: privateMemory(topology),
+      transport: {
+        send: (record) => this.#toHypervisor(record),
+        flushSoon: () => {},
+        report: (name, event) => {
+          const vm = byName.get(name);
+          if (vm !== undefined) options.report(vm, event, this.now);
+        },
+      },
+      loop: this.#loopOfHost(),
+      log: options.log,
+      leases: false,
+    });
+  }
+
+  /** Builds the world; nothing happens before {@link run}. */
+  static create(options: WorldOptions): Result<World, string> {
+    return ok(new World(options));
+  }
+
+  /** Nanoseconds of virtual time. */
+  get now(): number {
+    return this.#time + this.#spent;
+  }
+
+  /** Events that happened. */
+  get happened(): number {
+    return this.#happened;
+  }
+
+  /** How the CPUs of every VM spent their time so far. */
+  use(): readonly CpuUse[] {
+    return this.topology.vms.map((vm) => {
+      const cpus = vm.cpus.flatMap((cpu) => this.#cpus[cpu] ?? []);
+      const sum = (of: (cpu: WorldCpu) => number): number => cpus.reduce((total, cpu) => total + of(cpu), 0);
+      return {
+        vm: vm.name,
+        cpus: cpus.length,
+        guest: sum((cpu) => cpu.busy.guest),
+        hypervisor: sum((cpu) => cpu.busy.hypervisor),
+        paused: sum((cpu) => cpu.pausedFor + (cpu.paused ? this.#time - cpu.pausedSince : 0)),
+      };
+    });
+  }
+
+  /** Switches every VM on, and lets happen what happens until {@link stop}, a limit, or the end of all events. */
+  async run(): Promise<Ending> {
+    const ending = await new Promise<Ending>((resolve) => {
+      this.#ended = resolve;
+      for (const vm of this.topology.vms) this.platform.attach(vm.id, 1);
+      whenDrained(this.#go);
+    });
+    await this.#host.stop();
+    return ending;
+  }
+
+  /** Ends the world after what happens now. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /**
+   * A device of the board has done something for the CPU that runs now, and interrupts it at a time.
+   * @param work the part of the interrupt handler that knows the device
+   */
+  interruptAt(time: number, work: () => void): void {
+    const cpu = this.#current;
+    assert(cpu !== undefined, 'a device works for the CPU that runs now');
+    this.#arrive(cpu, Math.max(time, this.now), {
+      wakes: true,
+      guest: true,
+      run: () => {
+        this.#charge('trap_entry', 'hypervisor');
+        this.#charge('inject', 'hypervisor');
+        this.#charge('trap_exit', 'hypervisor');
+        this.#charge('guest_interrupt', 'guest');
+        work();
+      },
+    });
+  }
+
+  /** The CPU that runs now has done some work of its guest's. */
+  spent(work: Work, amount = 1): void {
+    const name = WORK_COST[work];
+    this.#pay(amount === 1 ? this.#nanoseconds[name] : nanosecondsOf(this.costs, name, amount), 'guest');
+  }
+
+  // --- events
+
+  readonly #go = (): void => {
+    if (this.#current !== undefined) this.#finish(this.#current);
+    for (;;) {
+      if (this.#stopped) return this.#ended('stopped');
+      const event = this.#events.take();
+      if (event === undefined) return this.#ended('idle');
+      if (event.cancelled) continue;
+      if (event.time > this.#until) return this.#ended('time-limit');
+      this.#time = event.time;
+      this.#happened += 1;
+      if (this.#happened > this.#eventsMax) return this.#ended('event-limit');
+      event.happen();
+      // A program may go on: its continuation is part of the task.
+      if (this.#current === undefined) continue;
+      if (this.#happened % HOST_TURN === 0) afterHostTurn(this.#go);
+      else whenDrained(this.#go);
+      return;
+    }
+  };
+
+  /** A task comes to a CPU at a time. */
+  #arrive(cpu: WorldCpu, time: number, task: Task): void {
+    this.#events.add(time, () => {
+      cpu.inbox.push(task);
+      if (cpu.due) return;
+      if (cpu.freeAt <= this.#time) this.#begin(cpu);
+      else this.#wait(cpu);
+    });
+  }
+
+  /** The CPU takes its next task when it is free. */
+  #wait(cpu: WorldCpu): void {
+    cpu.due = true;
+    this.#events.add(Math.max(this.#time, cpu.freeAt), () => {
+      cpu.due = false;
+      this.#begin(cpu);
+    });
+  }
+
+  #begin(cpu: WorldCpu): void {
+    const idle = cpu.freeAt < this.#time;
+    const task = cpu.take();
+    if (task === undefined) return;
+    this.#current = cpu;
+    this.#spent = 0;
+    if (task.wakes && idle) this.#charge(cpu.paused ? this.#standby() : 'wake_wfi', 'hypervisor');
+    task.run();
+    if (!task.guest) this.#finish(cpu);
+  }
+
+  #finish(cpu: WorldCpu): void {
+    cpu.freeAt = this.#time + this.#spent;
+    this.#spent = 0;
+    this.#current = undefined;
+    if (cpu.hasWork && !cpu.due) this.#wait(cpu);
+  }
+
+  #standby(): CostName {
+    return this.costs.standby === 'wfi' ? 'wake_wfi' : 'wake_firmware';
+  }
+
+  #charge(name: CostName, side: Side): void {
+    this.#pay(this.#nanoseconds[name], side);
+  }
+
+  #pay(nanoseconds: number, side: Side): void {
+    const cpu = this.#current;
+    if (cpu === undefined) return;
+    this.#spent += nanoseconds;
+    cpu.busy[side] += nanoseconds;
+  }
+
+  // --- from guests to the hypervisor and back
+
+  #toHypervisor(record: VmRecord): void {
+    const cpu = this.#cpu(record.cpu);
+    assert(cpu === this.#current, 'a vCPU stops in a task of its own CPU');
+    if (record.kind === 'trap') {
+      cpu.trappedAt = this.now;
+      this.#charge('trap_entry', 'hypervisor');
+    } else if (record.kind === 'hypercall') this.#charge('hypercall', 'hypervisor');
+    cpu.next.push({ wakes: false, guest: false, run: () => this.#handle(cpu, record) });
+  }
+
+  #handle(cpu: WorldCpu, record: VmRecord): void {
+    this.#charge('core_step', 'hypervisor');
+    if (record.kind === 'trap') {
+      // Until something lets it go on, perhaps within this very step.
+      cpu.paused = true;
+      cpu.pausedSince = this.now;
+    }
+    const handled = this.platform.handle(record, this.now);
+    assert(handled.ok, handled.ok ? '' : `a vCPU did what no hardware does: ${handled.error.detail}`);
+    if (this.topology.hasDeadlines) this.#armDeadline();
+  }
+
+  #toVm(record: HypervisorRecord): void {
+    if (record.kind === 'lease' || record.kind === 'revoke') return;
+    const cpu = this.#cpu(record.cpu);
+    const here = cpu === this.#current;
+    switch (record.kind) {
+      case 'result':
+        cpu.next.push({ wakes: false, guest: true, run: () => this.#host.receive(record) });
+        return;
+      case 'resume':
+      case 'fault': {
+        const run = (): void => {
+          if (!here) this.#charge('ipi_handler', 'hypervisor');
+          this.#charge('trap_exit', 'hypervisor');
+          cpu.paused = false;
+          cpu.pausedFor += this.now - cpu.pausedSince;
+          this.hops.resumed(cpu.id, this.now);
+          this.#host.receive(record);
+        };
+        if (here) cpu.next.push({ wakes: false, guest: true, run });
+        else this.#signal(cpu, run);
+        return;
+      }
+      case 'irq': {
+        const backend = this.#backendIrqs[record.vm]?.has(record.irq) === true;
+        const run = (): void => {
+          if (!here) this.#charge('ipi_handler', 'hypervisor');
+          this.#charge('inject', 'hypervisor');
+          this.#charge('guest_interrupt', 'guest');
+          if (backend) this.#charge('backend_interrupt', 'guest');
+          this.#host.receive(record);
+        };
+        if (here) cpu.next.push({ wakes: false, guest: true, run });
+        else this.#signal(cpu, run);
+        return;
+      }
+      case 'cpu-on':
+        this.#signal(cpu, () => this.#host.receive(record));
+        return;
+      case 'cpu-off':
+      case 'timer':
+        this.#host.receive(record);
+        return;
+    }
+  }
+
+  /** The hypervisor interrupts another CPU, which enters it. */
+  #signal(cpu: WorldCpu, run: () => void): void {
+    const sent = this.#current !== undefined;
+    this.#charge('ipi_send', 'hypervisor');
+    this.#arrive(cpu, this.now + (sent ? this.#nanoseconds.ipi_latency : 0), { wakes: true, guest: true, run });
+  }
+
+  #stepped(input: CoreInput, effects: readonly CoreEffect[]): void {
+    if (input.kind === 'hypercall' && input.call.nr === HC_REMIO && input.call.op === REMIO_HYP_NOTIFY) {
+      this.#charge('backend_notify', 'guest');
+    }
+    this.hops.step(input, effects, this.now, (cpu) => this.#cpu(cpu).trappedAt);
+  }
+
+  /** What lies between a request and the end of its ASK, if the backend's CPU sleeps. */
+  #toBackend(): number {
+    const way = [
+      'ipi_send',
+      'ipi_latency',
+      'wake_wfi',
+      'ipi_handler',
+      'inject',
+      'guest_interrupt',
+      'backend_interrupt',
+      'hypercall',
+      'core_step',
+    ] as const;
+    return way.reduce((sum, name) => sum + this.#nanoseconds[name], 0);
+  }
+
+  #armDeadline(): void {
+    const deadline = this.platform.nextDeadline();
+    if (deadline === undefined || (this.#armed !== undefined && this.#armed <= deadline)) return;
+    this.#armed = deadline;
+    this.#events.add(Math.max(this.now, Math.ceil(deadline)), () => {
+      this.#armed = undefined;
+      this.platform.tick(this.#time);
+      this.#armDeadline();
+    });
+  }
+
+  // --- what the VMs' host asks for
+
+  #loopOfHost(): HostLoop {
+    return {
+      now: () => BigInt(this.now),
+      wakeAt: (time, cpu, work) => this.#timer(this.#cpu(cpu), Number(time), work),
+      scheduler: (vcpus) => this.#scheduler(vcpus),
+      defer: (id, work, idle) => {
+        const cpu = this.#cpu(id);
+        cpu.inbox.push({
+          wakes: false,
+          guest: true,
+          run: () => {
+            if (idle) this.#charge('ring_look', 'guest');
+            work();
+          },
+        });
+        if (cpu !== this.#current && !cpu.due) this.#wait(cpu);
+      },
+      spent: (work, amount) => this.spent(work, amount),
+    };
+  }
+
+  #timer(cpu: WorldCpu, time: number, work: () => void): () => void {
+    let cancelled = false;
+    this.#arrive(cpu, Math.max(time, this.now), {
+      wakes: true,
+      guest: true,
+      run: () => {
+        if (cancelled) return;
+        this.#charge('inject', 'hypervisor');
+        this.#charge('guest_interrupt', 'guest');
+        work();
+      },
+    });
+    return () => {
+      cancelled = true;
+    };
+  }
+
+  #scheduler(vcpus: RunnableVcpus): TurnScheduler {
+    let running = false;
+    const run = (cpu: CpuId): void => {
+      running = true;
+      vcpus.run(cpu);
+      running = false;
+    };
+    return {
+      schedule: (id) => {
+        const cpu = this.#cpu(id);
+        if (cpu === this.#current && !running) run(id);
+        else if (cpu === this.#current) {
+          // Its budget ended.
+          cpu.inbox.push({
+            wakes: false,
+            guest: true,
+            run: () => {
+              this.#pay(Math.round((LOCAL_BUDGET * 1e9) / this.costs.clock.value), 'guest');
+              run(id);
+            },
+          });
+        } else {
+          // Another vCPU of its VM interrupts it.
+          this.#signal(cpu, () => {
+            this.#charge('inject', 'hypervisor');
+            this.#charge('guest_interrupt', 'guest');
+            run(id);
+          });
+        }
+      },
+    };
+  }
+
+  #cpu(id: CpuId): WorldCpu {
+    const cpu = this.#cpus[id];
+    assert(cpu !== undefined, 'the CPU is of a VM');
+    return cpu;
+  }
+}
