@@ -104,6 +104,38 @@ describe.each(['aarch64', 'riscv64'] as const)('a program on %s', (arch) => {
     expect(await bench.next()).toMatchObject({ kind: 'off', reason: expect.stringContaining('ended as a fault') });
   });
 
+  it('wakes the task that sleeps when an interrupt came during the last operation of another task', async () => {
+    let woken = false;
+    const bench = new Bench(arch, async (cpu) => {
+      cpu.onInterrupt(irqId(40), () => {});
+      const sleeper = cpu.waitForInterrupt().then(() => {
+        woken = true;
+      });
+      await cpu.load32(WINDOW);
+      await sleeper;
+    });
+    const exit = await bench.next();
+    if (exit.kind !== 'mmio') throw new Error(`expected an access, got ${exit.kind}`);
+    bench.seat.raise(irqId(40));
+    const pc = exit.trap.arch === 'aarch64' ? exit.trap.pc : exit.trap.sepc;
+    expect(bench.seat.complete({ kind: 'access', register: registerOf(exit.trap), value: 0n, pc: pc + 4n })).toBe(true);
+    bench.seat.run(100);
+    expect(await bench.next()).toEqual({ kind: 'off' });
+    expect(woken).toBe(true);
+  });
+
+  it('carries out what a task asked for during the last operation of another task', async () => {
+    const bench = new Bench(arch, async (cpu) => {
+      await Promise.all([cpu.load32(WINDOW), cpu.load32(WINDOW + 4n)]);
+    });
+    const exit = await bench.next();
+    if (exit.kind !== 'mmio') throw new Error(`expected an access, got ${exit.kind}`);
+    const pc = exit.trap.arch === 'aarch64' ? exit.trap.pc : exit.trap.sepc;
+    expect(bench.seat.complete({ kind: 'access', register: registerOf(exit.trap), value: 0n, pc: pc + 4n })).toBe(true);
+    await bench.answer(0n);
+    expect(await bench.next()).toEqual({ kind: 'off' });
+  });
+
   it('takes an interrupt before its next operation, merged while it is pending', async () => {
     const order: string[] = [];
     const bench = new Bench(arch, async (cpu) => {

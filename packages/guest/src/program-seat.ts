@@ -148,18 +148,27 @@ export class ProgramSeat implements Seat, GuestCpu {
         this.#processor.accessed(completion.register, completion.value, completion.pc);
         // What the program gets is what its destination register holds now, whatever the hypervisor wrote elsewhere.
         open.resolve(open.write ? 0n : this.#processor.read(this.#target));
-        return false;
+        return this.#othersCanRun();
       }
       case 'hypercall': {
         assert(open.kind === 'hypercall', 'a result completes a hypercall');
         this.#processor.called(completion.registers, completion.pc);
         open.resolve(completion.registers);
-        return false;
+        return this.#othersCanRun();
       }
       case 'fault':
         if (open.kind === 'mmio') open.reject(new GuestFault(completion.cause, completion.address));
-        return false;
+        return this.#othersCanRun();
     }
+  }
+
+  /**
+   * Whether another task asked for an operation while one was open, or an interrupt came that it sleeps for. The task
+   * whose operation it was may be at its end, and never ask for the vCPU to run again.
+   */
+  #othersCanRun(): boolean {
+    if (this.#queue.length > 0) return true;
+    return this.#pending.length > 0 && !this.#inHandler && (this.#idle || this.#sleepers.length > 0);
   }
 
   raise(irq: IrqId): void {
