@@ -15,17 +15,18 @@ export class LocalMemory implements GuestMemory {
 
   /**
    * @param base guest-physical address of the first byte
-   * @param buffer the memory; its length is a multiple of 4
+   * @param buffer the memory
+   * @param size bytes of the buffer, from its start: a multiple of 4; all of them if absent
    */
-  constructor(base: GuestAddress, buffer: ArrayBuffer | SharedArrayBuffer) {
-    assert(buffer.byteLength % 4 === 0, 'guest memory is a whole number of words');
+  constructor(base: GuestAddress, buffer: ArrayBuffer | SharedArrayBuffer, size = buffer.byteLength) {
+    assert(size % 4 === 0, 'guest memory is a whole number of words');
     this.base = base;
-    this.size = buffer.byteLength;
-    this.#end = base + BigInt(buffer.byteLength);
-    this.#bytes = new Uint8Array(buffer);
-    this.#view = new DataView(buffer);
-    this.#u16 = new Uint16Array(buffer);
-    this.#u32 = new Uint32Array(buffer);
+    this.size = size;
+    this.#end = base + BigInt(size);
+    this.#bytes = new Uint8Array(buffer, 0, size);
+    this.#view = new DataView(buffer, 0, size);
+    this.#u16 = new Uint16Array(buffer, 0, size >>> 1);
+    this.#u32 = new Uint32Array(buffer, 0, size >>> 2);
   }
 
   locate(address: bigint, length: number): number {

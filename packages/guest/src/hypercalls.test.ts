@@ -1,7 +1,7 @@
 import { type Arch, HC_REMIO, hypercallRegisters } from '@remio/arch';
 import { requestId } from '@remio/base';
 import { describe, expect, it } from 'vitest';
-import { type GuestCpu, remioAsk, remioComplete, remioNotify } from './index.js';
+import { type GuestCpu, ipcNotify, remioAsk, remioComplete, remioNotify } from './index.js';
 
 /** A vCPU that answers every hypercall with the same registers and notes what it was called with. */
 function answering(arch: Arch, result: bigint, outputs: readonly bigint[] = []) {
@@ -59,6 +59,14 @@ describe.each(['aarch64', 'riscv64'] as const)('Remote I/O hypercalls on %s', (a
     };
     expect(await remioComplete(cpu, request, 0x7472_6976n)).toBe(-1n);
     expect(calls).toEqual([call(op, 0xa00_0000n, 0x7472_6976n, 9n)]);
+  });
+
+  it('IPC names the object and the event', async () => {
+    const { cpu, calls } = answering(arch, 0xffff_ffff_ffff_fffdn);
+    expect(await ipcNotify(cpu, 1, 7)).toBe(-3n);
+    expect(calls).toEqual([
+      arch === 'aarch64' ? [0xc600_0001n, 1n, 7n, 0n, 0n, 0n, 0n] : [1n, 7n, 0n, 0n, 0n, 0n, 1n, 0x0800_0ba0n],
+    ]);
   });
 
   it('NOTIFY names the device alone', async () => {

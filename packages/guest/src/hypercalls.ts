@@ -1,6 +1,7 @@
 import {
   type Arch,
   HC_E_FAILURE,
+  HC_IPC,
   HC_REMIO,
   HYPERCALL_LAYOUT,
   hypercallRegisters,
@@ -73,6 +74,10 @@ export const completionRegisters = (arch: Arch, request: RemioRequest, value: bi
 export const notifyRegisters = (arch: Arch, dm: number): readonly bigint[] =>
   registersOf(arch, dm, REMIO_HYP_NOTIFY, 0n, 0n, 0n);
 
+/** Registers of the IPC call: the object in argument 0, the event in argument 1. */
+export const ipcRegisters = (arch: Arch, index: number, event: number): readonly bigint[] =>
+  hypercallRegisters(arch, { nr: HC_IPC, dm: BigInt(index), addr: BigInt(event), op: 0n, value: 0n, id: 0n });
+
 /** ASK: the oldest request that is pending on a device. */
 export const remioAsk = async (cpu: GuestCpu, dm: number): Promise<AskResult> =>
   askResult(cpu.arch, dm, await cpu.hypercall(askRegisters(cpu.arch, dm)));
@@ -88,3 +93,11 @@ export const remioComplete = async (cpu: GuestCpu, request: RemioRequest, value:
 /** NOTIFY: raises the frontend's interrupt. */
 export const remioNotify = async (cpu: GuestCpu, dm: number): Promise<bigint> =>
   hypercallResult(cpu.arch, await cpu.hypercall(notifyRegisters(cpu.arch, dm)));
+
+/**
+ * IPC: rings an event of a shared memory in every other VM that has it. Repeats merge while the interrupt is pending.
+ * @param index position of the IPC object in the VM's list
+ * @returns the result code, 0 on success; it does not tell whether anybody has an interrupt for the event
+ */
+export const ipcNotify = async (cpu: GuestCpu, index: number, event: number): Promise<bigint> =>
+  hypercallResult(cpu.arch, await cpu.hypercall(ipcRegisters(cpu.arch, index, event)));

@@ -95,6 +95,19 @@ export interface GuestDeviceEnd {
   readonly options: unknown;
 }
 
+/** An IPC object of a VM: memory that it shares with other VMs, and the doorbells of that memory. */
+export interface GuestIpc {
+  /** Position in the VM's list: the IPC hypercall's first argument. */
+  readonly index: number;
+  /** Name of the shared memory. */
+  readonly name: string;
+  readonly shmem: GuestMemory;
+  /** Interrupt of each event, raised here when another VM rings it. */
+  readonly interrupts: readonly IrqId[];
+  /** What the topology says of the driver. */
+  readonly options: unknown;
+}
+
 /**
  * What a VM's software does between the operations that the platform sees. Where time is a model's, each has its price;
  * on a host's clock it takes the time that it takes.
@@ -117,6 +130,7 @@ export interface GuestVm {
   readonly arch: Arch;
   readonly cpus: number;
   readonly devices: readonly GuestDeviceEnd[];
+  readonly ipcs: readonly GuestIpc[];
   /** `program.options` of the topology. */
   readonly options: unknown;
   /** Host time, for throughput figures; nanoseconds. */

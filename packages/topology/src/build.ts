@@ -11,9 +11,10 @@ import {
 import { deviceChoice } from './devices/index.js';
 import { driverChoice } from './drivers/index.js';
 import { present } from './fields.js';
+import { ipcDriverChoice } from './ipc-drivers/index.js';
 import type { Path, TopologySource } from './reader.js';
-import type { RemioDevFile, TopologyFile, VmFile } from './schema.js';
-import type { DeviceRef, ModuleRef, RemioDev, SharedMemory, Topology, Vm } from './types.js';
+import type { IpcFile, RemioDevFile, TopologyFile, VmFile } from './schema.js';
+import type { DeviceRef, Ipc, ModuleRef, RemioDev, SharedMemory, Topology, Vm } from './types.js';
 
 /** What building a topology needs from outside. */
 export interface BuildOptions {
@@ -74,6 +75,7 @@ export function buildTopology(source: TopologySource, file: TopologyFile, option
       remioDevs: (vm.remio_devs ?? []).map((end, dm) =>
         remioDev(source, [...path, 'remio_devs', dm], end, dm, sharedMemories, windows, options),
       ),
+      ipcs: (vm.ipcs ?? []).map((ipc, index) => ipcOf(source, [...path, 'ipcs', index], ipc, index, sharedMemories)),
       program: programOf(vm, options),
     };
   });
@@ -149,12 +151,7 @@ function remioDev(
   windows: ReadonlyMap<bigint, { readonly base: bigint; readonly size: number }>,
   options: BuildOptions,
 ): RemioDev {
-  const memory = memories.find((candidate) => candidate.name === end.shmem.memory);
-  if (memory === undefined) {
-    const names = memories.map((candidate) => candidate.name).join(', ') || 'none';
-    const message = `there is no shared memory ${end.shmem.memory}; there is ${names}`;
-    source.error('shared-memory-unknown', [...path, 'shmem', 'memory'], message, 'add it under shared_memories');
-  }
+  const memory = memoryOf(source, [...path, 'shmem', 'memory'], end.shmem.memory, memories);
   const window = end.type === 'frontend' ? windowOf(end) : (windows.get(end.bind_key) ?? { base: 0n, size: 0 });
   const name = end.name ?? `device${end.bind_key}`;
   const device = deviceOf(end, name, options);
@@ -170,6 +167,42 @@ function remioDev(
     ...(end.deadline === undefined ? {} : { deadline: Number(end.deadline) }),
     ...(device === undefined ? {} : { device }),
     ...(end.driver === undefined ? {} : { driver: driverChoice(end.driver, { ...options, name }) }),
+  };
+}
+
+/** The shared memory of a name; it is reported if there is none. */
+function memoryOf(
+  source: TopologySource,
+  path: Path,
+  wanted: string,
+  memories: readonly SharedMemory[],
+): SharedMemory | undefined {
+  const memory = memories.find((candidate) => candidate.name === wanted);
+  if (memory === undefined) {
+    const names = memories.map((candidate) => candidate.name).join(', ') || 'none';
+    const message = `there is no shared memory ${wanted}; there is ${names}`;
+    source.error('shared-memory-unknown', path, message, 'add it under shared_memories');
+  }
+  return memory;
+}
+
+function ipcOf(
+  source: TopologySource,
+  path: Path,
+  ipc: IpcFile,
+  index: number,
+  memories: readonly SharedMemory[],
+): Ipc {
+  const memory = memoryOf(source, [...path, 'memory'], ipc.memory, memories);
+  const whole = memory?.size ?? 0;
+  const size = ipc.size === undefined ? whole : Number(ipc.size);
+  return {
+    index,
+    name: ipc.memory,
+    size,
+    shmem: { id: memory?.id ?? 0, base: guestAddress(ipc.base), size: Math.min(size, whole) },
+    interrupts: ipc.interrupts.map(irqId),
+    ...(ipc.driver === undefined ? {} : { driver: ipcDriverChoice(ipc.driver) }),
   };
 }
 
@@ -215,12 +248,13 @@ function digestOf(topology: Omit<Topology, 'digest'>): string {
     board: topology.board,
     profile: topology.profile,
     sharedMemories: topology.sharedMemories,
-    vms: topology.vms.map(({ id, name, cpus, memory, remioDevs }) => ({
+    vms: topology.vms.map(({ id, name, cpus, memory, remioDevs, ipcs }) => ({
       id: id as VmId,
       name,
       cpus,
       memory,
       remioDevs: remioDevs.map(({ device: _, driver: __, ...end }) => end),
+      ipcs: ipcs.map(({ driver: _, ...ipc }) => ipc),
     })),
   };
   const text = JSON.stringify(shared, (_, value: unknown) =>

@@ -76,6 +76,108 @@ const WRONG: readonly (readonly [rule: string, from: string, to: string, place: 
   ['windows-touch', 'board:', 'profile: reference\nboard:', '', 'sends the first byte of d1 to d0'],
 ];
 
+/** {@link GOOD} with IPC between its VMs, over a memory of its own. */
+const TALKING = GOOD.replace('  m1: ', '  mail: { size: 64KiB }\n  m1: ')
+  .replace(
+    '  front:\n',
+    `    ipcs:
+      - { memory: mail, base: 0xf0000000, interrupts: [52, 53] }
+  front:
+`,
+  )
+  .concat(`    ipcs:
+      - { memory: mail, base: 0xe0000000, size: 0x8000, interrupts: [60], driver: { type: exchange, side: first } }
+`);
+
+describe('IPC', () => {
+  it('is read as it is written, in the order in which it is', () => {
+    const { topology, diagnostics } = parse(TALKING);
+    expect(diagnostics).toEqual([]);
+    expect(topology?.vms.map(({ ipcs }) => ipcs)).toEqual([
+      [
+        {
+          index: 0,
+          name: 'mail',
+          size: 0x1_0000,
+          shmem: { id: 1, base: 0xf000_0000n, size: 0x1_0000 },
+          interrupts: [52, 53],
+        },
+      ],
+      [
+        {
+          index: 0,
+          name: 'mail',
+          size: 0x8000,
+          shmem: { id: 1, base: 0xe000_0000n, size: 0x8000 },
+          interrupts: [60],
+          driver: { type: 'exchange', options: { side: 0, messages: 1000, size: 256, seed: 1 } },
+        },
+      ],
+    ]);
+    expect(topology?.digest).not.toBe(parse(GOOD).topology?.digest);
+    expect(topology?.digest).not.toBe(parse(TALKING.replace('[60]', '[61]')).topology?.digest);
+    expect(topology?.digest).toBe(parse(TALKING.replace('side: first', 'side: second')).topology?.digest);
+  });
+
+  it.each([
+    [
+      'shared-memory-unknown',
+      'memory: mail, base: 0xf0000000',
+      'memory: male, base: 0xf0000000',
+      'no shared memory male',
+    ],
+    ['alignment', 'base: 0xf0000000', 'base: 0xf0000010', 'whole pages'],
+    ['alignment', 'size: 0x8000', 'size: 0x8010', 'whole pages'],
+    ['overlap', 'base: 0xf0000000', 'base: 0xd0000000', 'overlaps the shared memory of d0'],
+    ['interrupt-range', '[52, 53]', '[52, 27]', 'interrupt 27 is no shared interrupt'],
+    ['interrupt-twice', '[52, 53]', '[52, 40]', 'interrupt 40 is that of d0 as well'],
+    ['interrupt-twice', '[52, 53]', '[52, 52]', 'that of event 0 of mail as well'],
+    ['ipc-size', 'size: 0x8000', 'size: 0x11000', 'cuts the rest off'],
+    ['ipc-size', 'size: 0x8000', 'size: 0', 'maps nothing'],
+    [
+      'ipc-twice',
+      'interrupts: [52, 53] }',
+      'interrupts: [52, 53] }\n      - { memory: mail, base: 0xf1000000, interrupts: [54] }',
+      'never rung',
+    ],
+    ['schema', 'interrupts: [52, 53]', 'interrupt: 52', '`interrupt`'],
+    ['schema', 'type: exchange', 'type: change', 'docs/ipc.md'],
+  ])('%s: %s becomes %s', (rule, from, to, says) => {
+    expect(TALKING).toContain(from);
+    const { topology, diagnostics } = parse(TALKING.replace(from, to));
+    expect(topology).toBeUndefined();
+    expect(diagnostics.map((each) => `${each.rule}: ${each.message}`).join('\n')).toMatch(
+      new RegExp(`${rule}: .*${says}`),
+    );
+  });
+
+  it('of the reference may be wrong in the ways in which the reference takes it', () => {
+    const wrong = TALKING.replace('size: 0x8000', 'size: 0x11000').replace(
+      'interrupts: [52, 53] }',
+      'interrupts: [52, 53] }\n      - { memory: mail, base: 0xf1000000, interrupts: [54] }',
+    );
+    const { topology, diagnostics } = parse(`profile: reference\n${wrong}`.replace('0xa003e00', '0xa004000'));
+    expect(diagnostics.map(({ severity, rule }) => [severity, rule])).toEqual([
+      ['warning', 'ipc-twice'],
+      ['warning', 'ipc-size'],
+    ]);
+    expect(topology?.vms[1]?.ipcs[0]).toMatchObject({ size: 0x1_1000, shmem: { size: 0x1_0000 } });
+  });
+
+  it('ipc-peer: a warning where nobody hears, or a device has the memory', () => {
+    const alone = TALKING.slice(0, TALKING.lastIndexOf('    ipcs:'));
+    expect(parse(alone)).toMatchObject({
+      topology: {},
+      diagnostics: [{ rule: 'ipc-peer', severity: 'warning', message: expect.stringContaining('only back') }],
+    });
+    const crowded = TALKING.replaceAll('memory: mail', 'memory: m0');
+    expect(parse(crowded.replace('base: 0xf0000000', 'base: 0xe0000000'))).toMatchObject({
+      topology: {},
+      diagnostics: [{ rule: 'ipc-peer', severity: 'warning', message: expect.stringContaining('device d0') }],
+    });
+  });
+});
+
 describe('the rules', () => {
   it('let a good topology through', () => {
     const { topology, diagnostics } = parse(GOOD);

@@ -1,5 +1,6 @@
 import type { InterruptController } from '@remio/arch';
 import { APLIC_IRQ_LIMIT, GIC_FIRST_SPI, GIC_IRQ_LIMIT, PLIC_IRQ_LIMIT } from '@remio/arch';
+import { checkIpcs } from './ipc-checks.js';
 import { exclusiveOf } from './line.js';
 import { linesOf } from './lines.js';
 import { checkNetworks } from './network-checks.js';
@@ -43,6 +44,7 @@ export function checkTopology(source: TopologySource, topology: Topology): void 
     checkEnds(source, topology, vm);
   }
   checkPairs(source, topology);
+  checkIpcs(source, topology);
   checkNetworks(source, topology);
   checkLines(source, topology);
   checkCycles(source, topology);
@@ -75,6 +77,10 @@ function checkRanges(source: TopologySource, vm: Vm): void {
     const { base, size } = end.shmem;
     ranges.push({ what: `shared memory of ${end.name}`, path: endPath(vm, end, 'shmem'), base, size: BigInt(size) });
   }
+  for (const { index, name, shmem } of vm.ipcs) {
+    const path: Path = ['vms', vm.name, 'ipcs', index];
+    ranges.push({ what: `IPC memory ${name}`, path, base: shmem.base, size: BigInt(shmem.size) });
+  }
   for (const range of ranges) {
     if (range.base % PAGE !== 0n || range.size % PAGE !== 0n) {
       const message = `the ${range.what} at 0x${range.base.toString(16)} is not made of whole pages`;
@@ -96,20 +102,8 @@ function checkRanges(source: TopologySource, vm: Vm): void {
 }
 
 function checkEnds(source: TopologySource, topology: Topology, vm: Vm): void {
-  const [first, last] = sharedInterrupts(topology.board.irqc);
-  const interrupts = new Map<number, RemioDev>();
+  checkInterrupts(source, topology, vm);
   for (const end of vm.remioDevs) {
-    const path = endPath(vm, end, 'interrupt');
-    if (end.interrupt < first || end.interrupt > last) {
-      const message = `interrupt ${end.interrupt} is no shared interrupt of ${topology.board.name}`;
-      source.error('interrupt-range', path, message, `choose from ${first} to ${last}`);
-    }
-    const other = interrupts.get(end.interrupt);
-    if (other !== undefined) {
-      const message = `interrupt ${end.interrupt} is that of ${other.name} as well`;
-      source.error('interrupt-twice', path, message, 'give each device of a VM an interrupt of its own');
-    }
-    interrupts.set(end.interrupt, end);
     if (end.type === 'frontend') {
       if (end.window.size < 0x200) {
         source.error(
@@ -144,6 +138,30 @@ function checkEnds(source: TopologySource, topology: Topology, vm: Vm): void {
       );
     }
     checkReferenceLimits(source, topology, vm, end);
+  }
+}
+
+/** Interrupts of devices and IPC events: shared ones of the controller, each for one thing. */
+function checkInterrupts(source: TopologySource, topology: Topology, vm: Vm): void {
+  const [first, last] = sharedInterrupts(topology.board.irqc);
+  const users = new Map<number, string>();
+  const check = (interrupt: number, user: string, path: Path): void => {
+    if (interrupt < first || interrupt > last) {
+      const message = `interrupt ${interrupt} is no shared interrupt of ${topology.board.name}`;
+      source.error('interrupt-range', path, message, `choose from ${first} to ${last}`);
+    }
+    const other = users.get(interrupt);
+    if (other !== undefined) {
+      const message = `interrupt ${interrupt} is that of ${other} as well`;
+      source.error('interrupt-twice', path, message, 'give each device and each IPC event an interrupt of its own');
+    }
+    users.set(interrupt, user);
+  };
+  for (const end of vm.remioDevs) check(end.interrupt, end.name, endPath(vm, end, 'interrupt'));
+  for (const { index, name, interrupts } of vm.ipcs) {
+    interrupts.forEach((interrupt, event) => {
+      check(interrupt, `event ${event} of ${name}`, ['vms', vm.name, 'ipcs', index, 'interrupts', event]);
+    });
   }
 }
 

@@ -26,6 +26,7 @@ export type {
   VsockDriverChoice,
 } from './drivers/index.js';
 export type { TopologyFiles } from './end-context.js';
+export type { IpcDriverChoice, IpcExchangeChoice } from './ipc-drivers/index.js';
 export { topologyJsonSchema } from './json-schema.js';
 export { usesStdio } from './lines.js';
 export * from './load.js';

@@ -125,11 +125,12 @@ function knownKeys(path: Path): readonly string[] {
   const within = path.at(-2);
   if (path.length === 0) return ['name', 'board', 'profile', 'costs', 'shared_memories', 'vms'];
   if (last === 'costs') return ['clock_hz', ...COST_NAMES];
-  if (within === 'vms') return ['cpus', 'memory', 'program', 'remio_devs'];
+  if (within === 'vms') return ['cpus', 'memory', 'program', 'remio_devs', 'ipcs'];
   if (within === 'shared_memories') return ['size', 'phys'];
   if (within === 'remio_devs') {
     return ['name', 'type', 'bind_key', 'window', 'interrupt', 'shmem', 'deadline', 'device', 'driver'];
   }
+  if (within === 'ipcs') return ['memory', 'base', 'size', 'interrupts', 'driver'];
   if (within === 'memory') return ['base', 'size', 'phys'];
   if (last === 'window') return ['base', 'size'];
   if (last === 'shmem') return ['memory', 'base'];

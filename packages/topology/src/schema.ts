@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { deviceSchemas } from './devices/index.js';
 import { driverSchemas } from './drivers/index.js';
 import { cost, count, duration, hertz, name, options, present, size, u64 } from './fields.js';
+import { ipcDriverSchemas } from './ipc-drivers/index.js';
 
 const program = z.union(
   [
@@ -22,6 +23,10 @@ const device = z.union([...deviceSchemas, z.strictObject({ module: z.string(), o
 });
 
 const driver = z.union([...driverSchemas], { error: 'expected { type: NAME, … }, a driver of docs/devices.md' });
+
+const ipcDriver = z.discriminatedUnion('type', [...ipcDriverSchemas], {
+  error: 'expected { type: NAME, … }, a driver for shared memories of docs/ipc.md',
+});
 
 /** Ring features by name, each on or off. */
 const ring = z
@@ -51,6 +56,14 @@ const remioDev = z.strictObject({
   driver: driver.optional().describe('Frontend, under program: drivers: what drives the device'),
 });
 
+const ipc = z.strictObject({
+  memory: name.describe('The shared memory'),
+  base: u64.describe('Where this VM sees it'),
+  size: size.optional().describe('Bytes to map, from the memory\u2019s start; all unless it says otherwise'),
+  interrupts: z.array(count).describe('Interrupt of each event, raised in this VM when another one rings'),
+  driver: ipcDriver.optional().describe('Under program: drivers: what uses it'),
+});
+
 const phys = u64.optional().describe('Where in the board\u2019s RAM it lies; absent: where the hypervisor finds room');
 
 const vm = z.strictObject({
@@ -58,6 +71,7 @@ const vm = z.strictObject({
   memory: z.array(z.strictObject({ base: u64, size, phys })).optional(),
   program: program.optional().describe('Absent: `dispatcher` where there are backends, else `drivers`'),
   remio_devs: z.array(remioDev).optional(),
+  ipcs: z.array(ipc).optional(),
 });
 
 /** What a user measured, for virtual time (docs/experiments.md). */
@@ -88,3 +102,4 @@ export const topologySchema = z.strictObject({
 export type TopologyFile = z.output<typeof topologySchema>;
 export type VmFile = z.output<typeof vm>;
 export type RemioDevFile = z.output<typeof remioDev>;
+export type IpcFile = z.output<typeof ipc>;

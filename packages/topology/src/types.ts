@@ -3,6 +3,7 @@ import type { BindKey, CpuId, GuestAddress, IrqId, VmId } from '@remio/base';
 import type { BoardProfile, CostOverrides } from '@remio/board';
 import type { DeviceChoice } from './devices/index.js';
 import type { DriverChoice } from './drivers/index.js';
+import type { IpcDriverChoice } from './ipc-drivers/index.js';
 
 /** A shared memory of the platform; the position in the list is Bao's `shmem_id`. */
 export interface SharedMemory {
@@ -57,6 +58,21 @@ export interface RemioDev {
   readonly driver?: DriverChoice;
 }
 
+/** One entry of a VM's `ipcs`; the position is the IPC hypercall's first argument. */
+export interface Ipc {
+  readonly index: number;
+  /** Name of the shared memory. */
+  readonly name: string;
+  /** Bytes that the topology asks for; what the memory does not have is cut off. */
+  readonly size: number;
+  /** Guest-physical range, and which shared memory backs it. */
+  readonly shmem: { readonly id: number; readonly base: GuestAddress; readonly size: number };
+  /** Interrupt of each event, raised here when another VM rings. */
+  readonly interrupts: readonly IrqId[];
+  /** What uses it under the program `drivers`; other programs do so themselves. */
+  readonly driver?: IpcDriverChoice;
+}
+
 export interface Vm {
   readonly id: VmId;
   readonly name: string;
@@ -64,6 +80,7 @@ export interface Vm {
   readonly cpus: readonly CpuId[];
   readonly memory: readonly MemoryRegion[];
   readonly remioDevs: readonly RemioDev[];
+  readonly ipcs: readonly Ipc[];
   readonly program: ModuleRef;
 }
 

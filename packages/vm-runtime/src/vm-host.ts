@@ -4,6 +4,7 @@ import {
   type Completion,
   type Guest,
   type GuestDeviceEnd,
+  type GuestIpc,
   type GuestVm,
   type MachineContext,
   ProgramSeat,
@@ -206,8 +207,18 @@ export class VmHost {
         options: end.device ?? end.driver,
       };
     });
+    const ipcs = vm.ipcs.map(
+      ({ index, name, shmem, interrupts, driver }): GuestIpc => ({
+        index,
+        name,
+        shmem: new LocalMemory(shmem.base, this.#options.shared(shmem.id), shmem.size),
+        interrupts,
+        options: driver,
+      }),
+    );
     const memories: readonly GuestMemory[] = [
       ...ends.map((end) => end.shmem),
+      ...ipcs.map((ipc) => ipc.shmem),
       ...vm.memory.map((region) => new LocalMemory(guestAddress(region.base), new ArrayBuffer(region.size))),
     ];
     const machine: MachineContext = {
@@ -219,7 +230,7 @@ export class VmHost {
       seats: [],
     };
     if (typeof guest !== 'function') return vm.cpus.map((_, index) => guest.seat(machine, index));
-    const view = this.#view(vm, topology.arch, ends);
+    const view = this.#view(vm, topology.arch, ends, ipcs);
     // The boot entry point is the image's first address.
     symbols.add((cpu) => guest(cpu, view));
     return vm.cpus.map((_, index) => {
@@ -229,7 +240,7 @@ export class VmHost {
     });
   }
 
-  #view(vm: Vm, arch: Arch, devices: readonly GuestDeviceEnd[]): GuestVm {
+  #view(vm: Vm, arch: Arch, devices: readonly GuestDeviceEnd[], ipcs: readonly GuestIpc[]): GuestVm {
     const options = this.#options;
     const { loop, transport } = options;
     return {
@@ -237,6 +248,7 @@ export class VmHost {
       arch,
       cpus: vm.cpus.length,
       devices,
+      ipcs,
       options: vm.program.options,
       hostTime: () => loop.now(),
       report: (event) => transport.report(vm.name, event),

@@ -127,9 +127,11 @@ class VmProcess implements VmTransport {
   async attach(endpoint: string): Promise<string | undefined> {
     const shared = new Map<number, ArrayBuffer>();
     for (const { vm } of this.#vms) {
-      for (const { shmem } of vm.remioDevs) {
+      for (const { shmem } of [...vm.remioDevs, ...vm.ipcs]) {
         if (shared.has(shmem.id)) continue;
-        const mapped = mapRegion(sharedFile(this.#runDirectory, shmem.id), shmem.size);
+        // An IPC object may show its VM less than there is.
+        const size = this.#topology.sharedMemories[shmem.id]?.size ?? shmem.size;
+        const mapped = mapRegion(sharedFile(this.#runDirectory, shmem.id), size);
         if (!mapped.ok) return mapped.error;
         shared.set(shmem.id, mapped.value);
       }

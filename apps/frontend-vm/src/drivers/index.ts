@@ -1,6 +1,7 @@
 import type { GuestCpu, GuestDeviceEnd, GuestProgram, GuestVm } from '@remio/guest';
-import type { DriverChoice } from '@remio/topology';
+import type { DriverChoice, IpcDriverChoice } from '@remio/topology';
 import { blkVerify } from '../blk-verify.js';
+import { exchange } from '../ipc/exchange.js';
 import { consoleLines } from './console.js';
 import { fsCheck } from './fs-check.js';
 import { gpioCheck } from './gpio-check.js';
@@ -43,27 +44,47 @@ function driverOf(choice: DriverChoice): DriverProgram {
   }
 }
 
+/** A task of a VM: what it drives, and how. */
+interface DriverTask {
+  /** What reports say of it: `device` or `ipc`, and the name. */
+  readonly of: Readonly<Record<string, string>>;
+  readonly name: string;
+  run(): Promise<void>;
+}
+
+/** What drives the VM's frontend ends and IPC objects, as far as the topology names it. */
+const tasksOf = (cpu: GuestCpu, vm: GuestVm): readonly DriverTask[] => [
+  ...vm.devices.flatMap((end): readonly DriverTask[] => {
+    // The runtime hands over the topology's own record, which was checked when the topology was read.
+    const choice = end.options as DriverChoice | undefined;
+    if (end.type !== 'frontend' || choice === undefined) return [];
+    return [{ of: { device: end.name }, name: end.name, run: () => driverOf(choice)(cpu, end, vm) }];
+  }),
+  ...vm.ipcs.flatMap((ipc): readonly DriverTask[] => {
+    const choice = ipc.options as IpcDriverChoice | undefined;
+    if (choice === undefined) return [];
+    return [{ of: { ipc: ipc.name }, name: ipc.name, run: () => exchange(choice.options)(cpu, ipc, vm) }];
+  }),
+];
+
 /**
- * The program of a frontend VM whose devices are driven by what the topology names for each: one task a device, all on
- * the first vCPU, as the drivers of one kernel are. A driver that fails ends alone; the others go on.
+ * The program of a VM whose frontend ends and IPC objects are driven by what the topology names for each: one task each,
+ * all on the first vCPU, as the drivers of one kernel are. A driver that fails ends alone; the others go on.
  */
 export const drivers = (): GuestProgram => async (cpu, vm) => {
   const failures: string[] = [];
   // What the host has for a driver: it wakes the tasks, which look for themselves.
   cpu.onInterrupt(cpu.hostIrq, () => {});
   await Promise.all(
-    vm.devices.map(async (end) => {
-      // The runtime hands over the topology's own record, which was checked when the topology was read.
-      const choice = end.options as DriverChoice | undefined;
-      if (end.type !== 'frontend' || choice === undefined) return;
+    tasksOf(cpu, vm).map(async ({ of, name, run }) => {
       try {
-        await driverOf(choice)(cpu, end, vm);
-        vm.report({ kind: 'driver-ended', device: end.name });
+        await run();
+        vm.report({ kind: 'driver-ended', ...of });
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
-        failures.push(`${end.name}: ${reason}`);
-        vm.log(`driver of ${end.name}: ${reason}`);
-        vm.report({ kind: 'driver-failed', device: end.name, reason });
+        failures.push(`${name}: ${reason}`);
+        vm.log(`driver of ${name}: ${reason}`);
+        vm.report({ kind: 'driver-failed', ...of, reason });
       }
     }),
   );

@@ -375,7 +375,7 @@ function inProfileHardened(state: CoreState): CoreState {
     cpus: state.cpus.map((cpu, index) => ({
       ...cpu,
       queue: cpu.queue.map((message) => {
-        if (message.kind === 'notify') return message;
+        if (message.kind === 'notify' || message.kind === 'ipc') return message;
         const slot = state.requests.findIndex((request) => request.state === 'complete' && request.cpu === index);
         const generation = state.requests[slot]?.generation ?? 0;
         return { ...message, id: hex(BigInt(slot + slots * generation)) };

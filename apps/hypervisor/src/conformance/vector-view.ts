@@ -72,6 +72,7 @@ export class VectorView {
         if (effect.kind !== 'message') return [];
         const { to, message } = effect;
         if (message.kind === 'notify') return [{ to, kind: 'notify', irq: message.irq }];
+        if (message.kind === 'ipc') return [{ to, kind: 'ipc', shmem: message.shmem, event: hex(message.event) }];
         return [{ to, kind: message.kind, key: Number(message.key), id: Number(message.id % BigInt(this.#slots)) }];
       }),
       irqs: effects.flatMap((effect) => (effect.kind === 'irq' ? [[effect.cpu, effect.irq]] : [])),

@@ -20,11 +20,15 @@ const end = z.object({
   deadline: z.number().positive().optional(),
 });
 
+const ipc = z.object({ shmem: index, size: u64, irqs: z.array(index) });
+
 const event = z.object({ level: z.enum(['fatal', 'warning']), cpu: index, code: z.string() });
 
 const message = z.union([
   z.object({ to: index, kind: z.literal('notify'), irq: index }),
   z.object({ to: index, kind: z.enum(['read-done', 'write-done']), key: index, id: index }),
+  // Ours: a doorbell.
+  z.object({ to: index, kind: z.literal('ipc'), shmem: index, event: z.string() }),
 ]);
 
 const common = {
@@ -116,7 +120,9 @@ const head = z.object({
     cpus: index,
     slots: index,
     queue: index,
-    vms: z.array(z.object({ cpus: z.array(index), devices: z.array(end) })),
+    // Ours: sizes of the shared memories by id, and the VMs' IPC objects.
+    shmems: z.array(u64).optional(),
+    vms: z.array(z.object({ cpus: z.array(index), devices: z.array(end), ipcs: z.array(ipc).optional() })),
   }),
   init: z.object({ events: z.array(event) }),
 });
@@ -155,8 +161,12 @@ export const configOf = ({ topology }: Pick<VectorHead, 'topology'>): RemioConfi
   cpus: topology.cpus,
   slots: topology.slots,
   queue: topology.queue,
+  ...(topology.shmems === undefined ? {} : { shmems: topology.shmems }),
   vms: topology.vms.map((vm) => ({
     cpus: vm.cpus.map(cpuId),
+    ...(vm.ipcs === undefined
+      ? {}
+      : { ipcs: vm.ipcs.map(({ irqs, ...rest }) => ({ ...rest, interrupts: irqs.map(irqId) })) }),
     devices: vm.devices.map(({ key, irq, deadline, ...rest }) => ({
       ...rest,
       bindKey: bindKey(key),
@@ -171,8 +181,13 @@ export const topologyOf = (config: RemioConfig): z.input<typeof head>['topology'
   cpus: config.cpus,
   slots: config.slots,
   queue: config.queue,
+  // What the format lacks is left out where there is none of it: such a recording is a vector as others are.
+  ...(config.vms.some(({ ipcs = [] }) => ipcs.length > 0) ? { shmems: config.shmems?.map(hex) } : {}),
   vms: config.vms.map((vm) => ({
     cpus: [...vm.cpus],
+    ...(vm.ipcs === undefined || vm.ipcs.length === 0
+      ? {}
+      : { ipcs: vm.ipcs.map(({ shmem, size, interrupts }) => ({ shmem, size: hex(size), irqs: [...interrupts] })) }),
     devices: vm.devices.map(({ type, bindKey: key, va, size, interrupt, shmem, deadline }) => ({
       type,
       key: hex(key),

@@ -1,5 +1,12 @@
-import type { Arch, Conduit } from '@remio/arch';
-import { cpuId, vmId } from '@remio/base';
+import {
+  type Arch,
+  type Conduit,
+  enableInterruptSequence,
+  encodeDataAbort,
+  encodeGuestPageFault,
+  type MmioAccess,
+} from '@remio/arch';
+import { cpuId, guestAddress, irqId, vmId } from '@remio/base';
 import type { HypervisorRecord } from '@remio/protocol';
 import { parseTopology } from '@remio/topology';
 import { describe, expect, it } from 'vitest';
@@ -29,9 +36,9 @@ class Bench {
   readonly platform: Platform;
   readonly #arch: Arch;
 
-  constructor(arch: Arch, profile: Profile = 'hardened') {
+  constructor(arch: Arch, profile: Profile = 'hardened', topologyText = text(arch)) {
     this.#arch = arch;
-    const { topology } = parseTopology(text(arch), 'test.yaml', {
+    const { topology } = parseTopology(topologyText, 'test.yaml', {
       resolve: (path) => path,
       files: { imageProblem: () => undefined, directoryProblem: () => undefined, exists: () => true },
       programs: ['idle'],
@@ -69,6 +76,66 @@ const a = (eid: bigint, fid: bigint, a0 = 0x10n): readonly bigint[] => [
   fid,
   eid,
 ];
+
+const talking = (arch: Arch): string =>
+  text(arch)
+    .replace('shared_memories: {', 'shared_memories: { mail: { size: 64KiB },')
+    .replace('  front:', '    ipcs: [{ memory: mail, base: 0xf0000000, interrupts: [52, 53] }]\n  front:')
+    .concat('    ipcs: [{ memory: mail, base: 0xe0000000, interrupts: [60] }]\n');
+
+/** The front enables its interrupt 60, as a guest does. */
+function enable(bench: Bench, arch: Arch): void {
+  for (const { address, width, value } of enableInterruptSequence(bench.platform.topology.board.irqc, irqId(60), 0)) {
+    const access = { address: guestAddress(address), width, write: true, register: 5, value };
+    const plain: MmioAccess = { ...access, signExtend: false, registerWidth: arch === 'riscv64' ? 8 : 4 };
+    const trap = arch === 'aarch64' ? encodeDataAbort(plain, 0n) : encodeGuestPageFault(plain, 0n, 'htinst');
+    if (trap === undefined) throw new Error('a store that a guest makes');
+    bench.platform.handle({ kind: 'trap', vm: vmId(1), cpu: cpuId(2), trap }, 0);
+  }
+}
+
+describe.each(['aarch64', 'riscv64'] as const)('IPC on %s (H.2, B.1)', (arch) => {
+  /** The call's registers before and after. */
+  const call = (index: bigint, event: bigint, result = 0n): readonly [readonly bigint[], readonly bigint[]] =>
+    arch === 'aarch64'
+      ? [
+          [0x8600_0001n, index, event, 0x33n, 0x44n, 0x55n, 0x66n],
+          [result, index, event, 0x33n, 0x44n, 0x55n, 0x66n],
+        ]
+      : [
+          [index, event, 0x12n, 0x13n, 0x14n, 0x15n, 1n, 0x0800_0ba0n],
+          [0n, result, 0x12n, 0x13n, 0x14n, 0x15n, 1n, 0x0800_0ba0n],
+        ];
+
+  it('rings: the caller gets 0 and goes on, the other VM its interrupt, as soon as it is enabled', () => {
+    for (const profile of ['reference', 'hardened'] as const) {
+      const bench = new Bench(arch, profile, talking(arch));
+      bench.platform.attach(vmId(1), 1);
+      enable(bench, arch);
+      const [before, after] = call(0n, 0n);
+      const rung = bench.call(arch === 'aarch64' ? 'hvc' : 'ecall', before);
+      const pc = arch === 'aarch64' ? 0x1000n : 0x1004n;
+      expect(rung[0]).toEqual({ kind: 'result', vm: 0, cpu: 0, pc, registers: after });
+      expect(rung.slice(1)).toEqual([{ kind: 'irq', vm: 1, cpu: 2, irq: 60 }]);
+      expect(bench.platform.vmStats(vmId(0))).toMatchObject({ hypercalls: 1, doorbells: 1 });
+      // Nobody there has an interrupt for event 1.
+      const [unheard] = call(0n, 1n);
+      expect(bench.call(arch === 'aarch64' ? 'hvc' : 'ecall', unheard)).toHaveLength(1);
+    }
+  });
+
+  it('keeps a doorbell for a VM that no process runs yet, and answers -3 for an object that there is not', () => {
+    const bench = new Bench(arch, 'hardened', talking(arch));
+    const [before] = call(0n, 0n);
+    expect(bench.call(arch === 'aarch64' ? 'hvc' : 'ecall', before)).toHaveLength(1);
+    const [wrong, refused] = call(1n, 0n, 2n ** 64n - 3n);
+    expect(bench.call(arch === 'aarch64' ? 'hvc' : 'ecall', wrong)).toMatchObject([{ registers: refused }]);
+    bench.platform.attach(vmId(1), 1);
+    bench.records.length = 0;
+    enable(bench, arch);
+    expect(bench.records.filter(({ kind }) => kind === 'irq')).toEqual([{ kind: 'irq', vm: 1, cpu: 2, irq: 60 }]);
+  });
+});
 
 describe('calls on AArch64 (B.2, B.8)', () => {
   /** What x0 becomes, by function id. */

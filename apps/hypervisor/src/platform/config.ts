@@ -16,5 +16,10 @@ export const remioConfigOf = (topology: Topology): RemioConfig => ({
   cpus: topology.board.cpus.length,
   slots: topology.slots,
   queue: topology.queue,
-  vms: topology.vms.map((vm) => ({ cpus: vm.cpus, devices: vm.remioDevs.map(endConfig) })),
+  shmems: topology.sharedMemories.map(({ size }) => BigInt(size)),
+  vms: topology.vms.map((vm) => ({
+    cpus: vm.cpus,
+    devices: vm.remioDevs.map(endConfig),
+    ipcs: vm.ipcs.map(({ shmem, size, interrupts }) => ({ shmem: shmem.id, size: BigInt(size), interrupts })),
+  })),
 });

@@ -1,5 +1,6 @@
 import {
   type BaoCall,
+  HC_IPC,
   HC_REMIO,
   type HypercallFrame,
   type MmioAccess,
@@ -364,6 +365,10 @@ export class Platform {
   }
 
   #count(vm: VmId, call: BaoCall): void {
+    if (call.nr === HC_IPC) {
+      this.#machine(vm).stats.doorbells += 1;
+      return;
+    }
     const stats = this.#devices[vm]?.[Number(call.dm)];
     if (stats === undefined || call.nr !== HC_REMIO) return;
     if (call.op === REMIO_HYP_NOTIFY) stats.notifications += 1;

@@ -12,6 +12,8 @@ export interface DeviceStats {
 export interface VmStats {
   traps: number;
   hypercalls: number;
+  /** IPC hypercalls that rang. */
+  doorbells: number;
   /** Interrupts handed to its vCPUs. */
   interrupts: number;
   faults: number;
@@ -25,4 +27,11 @@ export const newDeviceStats = (): DeviceStats => ({
   notifications: 0,
 });
 
-export const newVmStats = (): VmStats => ({ traps: 0, hypercalls: 0, interrupts: 0, faults: 0, losses: 0 });
+export const newVmStats = (): VmStats => ({
+  traps: 0,
+  hypercalls: 0,
+  doorbells: 0,
+  interrupts: 0,
+  faults: 0,
+  losses: 0,
+});

@@ -42,6 +42,15 @@ const CONFIG: RemioConfig = {
   ],
 };
 
+/** The same machine, whose first two VMs also talk over memory 1. */
+const TALKING: RemioConfig = {
+  ...CONFIG,
+  shmems: [0x1000n, 0x2000n],
+  vms: CONFIG.vms.map((vm, n) =>
+    n === 2 ? vm : { ...vm, ipcs: [{ shmem: 1, size: 0x2000n, interrupts: [irqId(60), irqId(61 + n)] }] },
+  ),
+};
+
 const access: fc.Arbitrary<MmioAccess> = fc
   .record({
     address: fc.constantFrom(0xa00_3000n, 0xa00_31f8n, 0x10n).map(guestAddress),
@@ -132,12 +141,17 @@ function informed(core: RemioCore, each: CoreInput): CoreInput {
 }
 
 /** Runs inputs, and records them. */
-function record(profile: Profile, arch: 'aarch64' | 'riscv64', inputs: readonly CoreInput[]): string {
-  const core = RemioCore.create(CONFIG, profile);
+function record(
+  profile: Profile,
+  arch: 'aarch64' | 'riscv64',
+  inputs: readonly CoreInput[],
+  config: RemioConfig = CONFIG,
+): string {
+  const core = RemioCore.create(config, profile);
   if (!core.ok) throw new Error(core.error.code);
-  const recorder = new Recorder({ name: 'test', arch, profile, config: CONFIG });
+  const recorder = new Recorder({ name: 'test', arch, profile, config });
   let text = recorder.head();
-  const starts = CONFIG.vms.map((vm): CoreInput => ({ kind: 'start', cpu: vm.cpus[0] ?? cpuId(0) }));
+  const starts = config.vms.map((vm): CoreInput => ({ kind: 'start', cpu: vm.cpus[0] ?? cpuId(0) }));
   for (const guess of [...starts, ...inputs]) {
     const each = informed(core.value, guess);
     if (possible(core.value, each)) text += recorder.step(each, core.value.step(each), core.value);
@@ -146,10 +160,15 @@ function record(profile: Profile, arch: 'aarch64' | 'riscv64', inputs: readonly 
 }
 
 describe.each(['aarch64', 'riscv64'] as const)('a recording, %s', (arch) => {
-  it.each(['reference', 'hardened'] as const)('of profile %s is a vector that passes', (profile) => {
+  it.each([
+    ['reference', 'no IPC', CONFIG],
+    ['hardened', 'no IPC', CONFIG],
+    ['reference', 'IPC', TALKING],
+    ['hardened', 'IPC', TALKING],
+  ] as const)('of profile %s, %s, is a vector that passes', (profile, _, config) => {
     fc.assert(
       fc.property(fc.array(input, { maxLength: 80 }), (inputs) => {
-        const vector = parseVector(record(profile, arch, inputs));
+        const vector = parseVector(record(profile, arch, inputs, config));
         if (!vector.ok) throw new Error(vector.error);
         expect(runVector(vector.value, { profile, abi: false, lease: false })).toEqual({ status: 'passed' });
       }),
@@ -203,6 +222,35 @@ describe('a recording', () => {
       now: 1000,
       expect: { faults: [[2, 'deadline']], rules: [[2, 'H-DEADLINE']] },
     });
+  });
+
+  it('names doorbells and the objects behind them', () => {
+    const ring = { nr: 1n, dm: 0n, addr: 1n, op: 0n, value: 0n, id: 0n };
+    const inputs: readonly CoreInput[] = [
+      { kind: 'hypercall', cpu: cpuId(0), call: ring },
+      { kind: 'deliver', cpu: cpuId(2) },
+    ];
+    const vector = parseVector(record('reference', 'riscv64', inputs, TALKING));
+    if (!vector.ok) throw new Error(vector.error);
+    expect(vector.value.topology).toMatchObject({
+      shmems: [0x1000n, 0x2000n],
+      vms: [{ ipcs: [{ shmem: 1, size: 0x2000n, irqs: [60, 61] }] }, { ipcs: [{ irqs: [60, 62] }] }, {}],
+    });
+    // The third VM has the memory for its device: it is rung, and has no interrupt for it.
+    expect(vector.value.steps.slice(-2)).toMatchObject([
+      {
+        do: 'hvc',
+        nr: 1n,
+        expect: {
+          ret: 0,
+          sent: [
+            { to: 2, kind: 'ipc', shmem: 1, event: '0x1' },
+            { to: 4, kind: 'ipc', shmem: 1, event: '0x1' },
+          ],
+        },
+      },
+      { do: 'deliver', expect: { handled: 1, irqs: [[2, 62]] } },
+    ]);
   });
 
   it('lets inputs without effects ride along with the next step', () => {

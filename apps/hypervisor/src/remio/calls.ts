@@ -14,6 +14,7 @@ import {
 } from '@remio/arch';
 import { type CpuId, type RequestId, U64_MAX } from '@remio/base';
 import type { Effects } from './effects.js';
+import { ipcCall } from './ipc.js';
 import { sendDone, sendNotify } from './messages.js';
 import { findRequest, slotOf } from './pool.js';
 import type { CoreData, Device, Request } from './state.js';
@@ -25,7 +26,7 @@ const NEXT_PENDING_REQUEST = U64_MAX;
 export function hypercall(core: CoreData, fx: Effects, cpu: CpuId, call: BaoCall): void {
   const state = core.cpus[cpu];
   if (state === undefined || state.vm < 0 || state.halted || !state.active || state.waiting !== undefined) return;
-  if (call.nr === HC_IPC) return fx.result(cpu, -HC_E_INVAL_ARGS);
+  if (call.nr === HC_IPC) return fx.result(cpu, ipcCall(core, fx, cpu, state.vm, call));
   if (call.nr !== HC_REMIO) {
     fx.event('warning', cpu, 'unknown-hypercall');
     return fx.result(cpu, -HC_E_INVAL_ID);

@@ -296,6 +296,150 @@ describe('what the reference does, and hardened does otherwise', () => {
   });
 });
 
+/**
+ * Three VMs on CPUs 0; 1 and 2; 3. All have an IPC object on memory 1, whose events differ; VM 0 has one on memory 0 too,
+ * and VM 2 has memory 0 as that of its device with VM 1 only.
+ */
+const partitions = (more: Partial<RemioConfig> = {}): RemioConfig => ({
+  cpus: 4,
+  slots: 4,
+  queue: 253,
+  shmems: [0x1000n, 0x2000n],
+  vms: [
+    {
+      cpus: [cpuId(0)],
+      devices: [],
+      ipcs: [
+        { shmem: 1, size: 0x2000n, interrupts: [irqId(50), irqId(51)] },
+        { shmem: 0, size: 0x1000n, interrupts: [irqId(52)] },
+      ],
+    },
+    {
+      cpus: [cpuId(1), cpuId(2)],
+      devices: [end('frontend', 7n)],
+      ipcs: [
+        { shmem: 1, size: 0x1000n, interrupts: [irqId(60)] },
+        { shmem: 1, size: 0x1000n, interrupts: [irqId(61)] },
+      ],
+    },
+    {
+      cpus: [cpuId(3)],
+      devices: [end('backend', 7n)],
+      ipcs: [{ shmem: 1, size: 0x2000n, interrupts: [irqId(70), irqId(71)] }],
+    },
+  ],
+  ...more,
+});
+
+/** Rings a doorbell; the result, and to which CPUs it went. */
+function ringing(machine: Machine, cpu: number, ipc: bigint, event: bigint): readonly [bigint | undefined, number[]] {
+  const call = { nr: 1n, dm: ipc, addr: event, op: 0n, value: 0n, id: 0n };
+  machine.step({ kind: 'hypercall', cpu: cpuId(cpu), call });
+  const to = machine.effects.flatMap((effect) => (effect.kind === 'message' ? [effect.to as number] : []));
+  return [machine.effects.find((effect) => effect.kind === 'return')?.ret, to];
+}
+
+const irqsOf = (effects: readonly CoreEffect[]): readonly number[] =>
+  effects.flatMap((effect) => (effect.kind === 'irq' ? [effect.irq] : []));
+
+describe.each(['reference', 'hardened'] as const)('IPC, profile %s', (profile) => {
+  it('rings at the master CPU of every other VM that mapped the memory, in the order of CPU numbers', () => {
+    const machine = new Machine(profile, partitions());
+    expect(ringing(machine, 0, 0n, 1n)).toEqual([0n, [1, 3]]);
+    expect(ringing(machine, 2, 0n, 0n)).toEqual([0n, [0, 3]]);
+    // Any CPU of a VM may have been its master; its own CPUs are never rung.
+    const other = new Machine(profile, partitions(), false);
+    for (const cpu of [0, 2, 3]) other.step({ kind: 'start', cpu: cpuId(cpu) });
+    expect(ringing(other, 0, 0n, 1n)).toEqual([0n, [2, 3]]);
+    expect(ringing(other, 1, 0n, 1n)).toEqual([0n, [0, 3]]);
+  });
+
+  it('raises the interrupt of the event there; an event without one, in silence, none', () => {
+    const machine = new Machine(profile, partitions());
+    ringing(machine, 0, 0n, 1n);
+    expect(machine.deliver(1)).toEqual([]);
+    expect(machine.core.handled).toBe(1);
+    expect(machine.deliver(3)).toEqual([{ kind: 'irq', cpu: 3, irq: 71 }]);
+    expect(ringing(machine, 0, 0n, 99n)).toEqual([0n, [1, 3]]);
+    expect([...machine.deliver(1), ...machine.deliver(3)]).toEqual([]);
+  });
+
+  it('notifies the first of two objects on one memory only', () => {
+    const machine = new Machine(profile, partitions());
+    expect(ringing(machine, 3, 0n, 0n)).toEqual([0n, [0, 1]]);
+    expect(irqsOf(machine.deliver(1))).toEqual([60]);
+    // Both may call.
+    expect(ringing(machine, 1, 1n, 0n)).toEqual([0n, [0, 3]]);
+  });
+
+  it('reaches a VM that mapped the memory for a device alone, which ignores it', () => {
+    const machine = new Machine(profile, partitions());
+    expect(ringing(machine, 0, 1n, 0n)).toEqual([0n, [1, 3]]);
+    expect([...machine.deliver(1), ...machine.deliver(3)]).toEqual([]);
+  });
+
+  it('reaches nobody before the others are up, and says 0 all the same', () => {
+    const machine = new Machine(profile, partitions(), false);
+    machine.step({ kind: 'start', cpu: cpuId(0) });
+    expect(ringing(machine, 0, 0n, 0n)).toEqual([0n, []]);
+  });
+
+  it('answers -3 where there is no such object, or no memory behind it', () => {
+    const [first, ...rest] = partitions().vms;
+    const lost = { shmem: 2, size: 0x1000n, interrupts: [irqId(54)] };
+    const kept = { shmem: 1, size: 0x2001n, interrupts: [irqId(50)] };
+    const vms = [{ cpus: first?.cpus ?? [], devices: [], ipcs: [lost, kept] }, ...rest];
+    const machine = new Machine(profile, partitions({ vms }), false);
+    expect(machine.step({ kind: 'start', cpu: cpuId(0) })).toEqual([
+      { kind: 'event', event: { level: 'warning', cpu: 0, code: 'ipc-unknown-shmem' } },
+      { kind: 'event', event: { level: 'warning', cpu: 0, code: 'ipc-truncated' } },
+    ]);
+    for (const cpu of [1, 3]) machine.step({ kind: 'start', cpu: cpuId(cpu) });
+    expect(ringing(machine, 0, 0n, 0n)).toEqual([-3n, []]);
+    expect(ringing(machine, 0, 2n, 0n)).toEqual([-3n, []]);
+    expect(ringing(machine, 0, 2n ** 64n - 1n, 0n)).toEqual([-3n, []]);
+    expect(ringing(machine, 0, 1n, 0n)).toEqual([0n, [1, 3]]);
+    expect(irqsOf(machine.deliver(1))).toEqual([60]);
+  });
+});
+
+describe('IPC, what the reference does, and hardened does otherwise', () => {
+  it('H-WIDE: event 2^32 rings as event 0', () => {
+    for (const profile of ['reference', 'hardened'] as const) {
+      const machine = new Machine(profile, partitions());
+      expect(ringing(machine, 0, 0n, 2n ** 32n)).toEqual([0n, [1, 3]]);
+      expect(machine.rules).toEqual(profile === 'hardened' ? ['H-WIDE'] : []);
+      expect(irqsOf(machine.deliver(3))).toEqual(profile === 'reference' ? [70] : []);
+    }
+  });
+
+  it('H-QUEUE: a doorbell that finds the queue full is rung once, later', () => {
+    for (const profile of ['reference', 'hardened'] as const) {
+      const machine = new Machine(profile, partitions({ queue: 2 }));
+      for (const event of [0n, 0n]) ringing(machine, 0, 0n, event);
+      expect(ringing(machine, 0, 0n, 1n)).toEqual([0n, profile === 'hardened' ? [3] : []]);
+      expect(machine.rules).toEqual(profile === 'hardened' ? ['H-QUEUE', 'H-QUEUE'] : []);
+      expect(machine.effects.filter(({ kind }) => kind === 'event')).toHaveLength(profile === 'hardened' ? 0 : 2);
+      // It merges with the one that waits, and an event that nobody heeds leaves nothing behind.
+      for (const event of [1n, 1n, 9n]) expect(ringing(machine, 0, 0n, event)).toEqual([0n, []]);
+      expect(irqsOf(machine.deliver(3))).toEqual(profile === 'hardened' ? [70, 70, 71] : [70, 70]);
+      expect(irqsOf(machine.deliver(3))).toEqual([]);
+      expect(ringing(machine, 0, 0n, 1n)[1]).toContain(3);
+    }
+  });
+
+  it('a VM that is lost leaves no doorbell behind', () => {
+    const machine = new Machine('hardened', partitions({ queue: 1 }));
+    machine.step({ kind: 'vm-attached', vm: vmId(2), incarnation: 1 });
+    for (const event of [0n, 1n]) ringing(machine, 0, 0n, event);
+    machine.step({ kind: 'vm-lost', vm: vmId(2), incarnation: 1 });
+    expect(machine.deliver(3)).toEqual([]);
+    // Its memory stays mapped: who comes back is rung as before.
+    expect(ringing(machine, 0, 0n, 1n)[1]).toEqual([3]);
+    expect(irqsOf(machine.deliver(3))).toEqual([71]);
+  });
+});
+
 /** Random inputs, sensible and not. */
 const input: fc.Arbitrary<CoreInput> = fc.oneof(
   fc.record({ kind: fc.constant('start' as const), cpu: fc.nat(2).map(cpuId) }),
@@ -309,9 +453,9 @@ const input: fc.Arbitrary<CoreInput> = fc.oneof(
     kind: fc.constant('hypercall' as const),
     cpu: fc.nat(2).map(cpuId),
     call: fc.record({
-      nr: fc.constant(2n),
+      nr: fc.constantFrom(2n, 2n, 1n),
       dm: fc.bigInt(0n, 1n),
-      addr: fc.constant(0n),
+      addr: fc.constantFrom(0n, 0n, 0n, 1n, 2n ** 32n),
       op: fc.bigInt(0n, 4n),
       value: fc.constant(0n),
       id: fc.oneof(fc.bigInt(0n, 12n), fc.constant(2n ** 64n - 1n)),
@@ -331,6 +475,13 @@ const input: fc.Arbitrary<CoreInput> = fc.oneof(
   }),
 );
 
+/** The pair, whose ends have an IPC object each besides. */
+const talking: RemioConfig = (({ vms, ...rest }) => ({
+  ...rest,
+  shmems: [0x1000n],
+  vms: vms.map((vm) => ({ ...vm, ipcs: [{ shmem: 0, size: 0x1000n, interrupts: [irqId(90), irqId(91)] }] })),
+}))(pair({ deadline: 40 }, { queue: 3 }));
+
 /** D.7, for hardened: what always holds. */
 function checkInvariants(core: RemioCore): void {
   const { cpus, requests, devices } = core.data;
@@ -347,7 +498,7 @@ function checkInvariants(core: RemioCore): void {
   for (const request of open) {
     if (request.state !== 'complete') continue;
     const queue = [...(cpus[request.cpu]?.queue ?? [])];
-    expect(queue.filter((message) => message.kind !== 'notify' && message.id === request.id)).toHaveLength(1);
+    expect(queue.filter((message) => 'id' in message && message.id === request.id)).toHaveLength(1);
   }
   const { shortcuts } = core.data;
   expect(requests.slice(0, shortcuts.free).filter((request) => request.state === 'free')).toEqual([]);
@@ -361,7 +512,7 @@ describe('hardened, whatever guests do', () => {
   it('keeps its invariants', () => {
     fc.assert(
       fc.property(fc.array(input, { maxLength: 120 }), (inputs) => {
-        const machine = new Machine('hardened', pair({ deadline: 40 }, { queue: 3 }), false);
+        const machine = new Machine('hardened', talking, false);
         for (const each of inputs) {
           machine.step(each);
           checkInvariants(machine.core);
@@ -376,10 +527,9 @@ describe('hardened, whatever guests do', () => {
     (profile) => {
       fc.assert(
         fc.property(fc.array(input, { maxLength: 60 }), fc.array(input, { maxLength: 60 }), (before, after) => {
-          const config = pair({ deadline: 40 }, { queue: 3 });
-          const machine = new Machine(profile, config, false);
+          const machine = new Machine(profile, talking, false);
           for (const each of before) machine.step(each);
-          const restored = RemioCore.restore(config, profile, JSON.parse(JSON.stringify(machine.core.save())));
+          const restored = RemioCore.restore(talking, profile, JSON.parse(JSON.stringify(machine.core.save())));
           if (!restored.ok) throw new Error(restored.error);
           for (const each of after) expect([...restored.value.step(each)]).toEqual([...machine.step(each)]);
         }),
@@ -403,5 +553,14 @@ describe('hardened, whatever guests do', () => {
     expect(refused({ devices: good.devices.map((device) => ({ ...device, pending: [2] })) })).toContain('pending');
     expect(refused({ cpus: good.cpus.map((cpu) => ({ ...cpu, active: true })) })).toContain('paused');
     expect(refused({ order: -1 })).toContain('order');
+    expect(refused({ masters: [[0]] })).toContain('masters');
+    const rung = new Machine('hardened', talking);
+    for (const event of [0n, 0n, 0n, 1n]) ringing(rung, 0, 0n, event);
+    const state = rung.core.save();
+    expect(state.doorbells).toEqual([{ vm: 1, ipc: 0, cpu: 1, event: 1 }]);
+    for (const change of [{ vm: 2 }, { ipc: 1 }, { cpu: 0 }, { event: 2 }]) {
+      const doorbells = [{ ...state.doorbells[0], ...change }];
+      expect(RemioCore.restore(talking, 'hardened', { ...state, doorbells })).toMatchObject({ ok: false });
+    }
   });
 });

@@ -154,6 +154,8 @@ function build(config: RemioConfig, profile: Profile): Result<CoreData, CoreEven
       devices.map(({ type, va, size }) => ({ frontend: type === 'frontend', from: va, to: toU64(va + size) })),
     ),
     requests: Array.from({ length: config.slots }, (_, slot) => freshRequest(slot)),
+    ipcs: config.vms.map(({ ipcs = [] }) => ipcs.map((ipc) => ({ config: ipc, pending: new Map() }))),
+    masters: (config.shmems ?? []).map(() => []),
     incarnations: config.vms.map(() => 0),
     order: 0,
     shortcuts: { free: 0, deadline: Number.POSITIVE_INFINITY, notifyPending: 0 },

@@ -1,14 +1,20 @@
 import type { CpuId, VmId } from '@remio/base';
 import { releaseWaiting } from './access.js';
 import type { Effects } from './effects.js';
+import { mapShared } from './ipc.js';
 import { setNotifyPending } from './messages.js';
 import { freeRequest, renewId } from './pool.js';
 import type { CoreData, Device, Request, Side } from './state.js';
 
-/** A VM brings up its ends on one of its CPUs (reference: `remio_assign_vm_cpus`, called at the end of `vm_init`). */
+/**
+ * A VM brings up its IPC objects and then its ends on one of its CPUs (reference: `vm_init_ipc`, `vm_init_remio`, and
+ * `remio_assign_vm_cpus` at its end).
+ */
 export function start(core: CoreData, fx: Effects, cpu: CpuId): void {
   const vm = core.cpus[cpu]?.vm ?? -1;
-  if (vm < 0 || core.config.vms[vm]?.devices.length === 0) return;
+  if (vm < 0) return;
+  mapShared(core, fx, cpu, vm);
+  if (core.config.vms[vm]?.devices.length === 0) return;
   for (const device of core.devices) {
     const { backend, frontend } = device;
     if (backend?.vm === vm) bringUp(backend, cpu);
@@ -52,6 +58,7 @@ export function vmLost(core: CoreData, fx: Effects, vm: VmId, incarnation: numbe
     state.active = true;
     state.queue.clear();
   }
+  for (const ipc of core.ipcs[vm] ?? []) ipc.pending.clear();
   for (const device of core.devices) {
     if (device.backend?.vm === vm) {
       setNotifyPending(core, device.backend, false);

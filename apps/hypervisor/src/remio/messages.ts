@@ -1,6 +1,7 @@
 import { type CpuId, cpuId, type RequestId } from '@remio/base';
 import { extendRead } from '../abi/index.js';
 import type { Effects } from './effects.js';
+import { heed, heedPendingBits } from './ipc.js';
 import { findRequest, freeRequest } from './pool.js';
 import type { CoreData, CpuState, Device, Side } from './state.js';
 import type { CpuMessage } from './types.js';
@@ -90,15 +91,19 @@ export function deliver(core: CoreData, fx: Effects, cpu: CpuId, max: number): n
     if (message.kind === 'notify') {
       if (message.irq > 255) fx.rule('H-WIDE', cpu);
       fx.push({ kind: 'irq', cpu, irq: message.irq });
-    } else complete(core, fx, cpu, state, message);
+    } else if (message.kind === 'ipc') heed(core, fx, cpu, state.vm, message.shmem, message.event);
+    else complete(core, fx, cpu, state, message);
   }
-  if (core.profile === 'hardened') handled += deliverPendingBits(core, fx, cpu, state, max - handled);
+  if (core.profile === 'hardened' && state.queue.length === 0) {
+    handled += deliverPendingBits(core, fx, cpu, max - handled);
+    handled += heedPendingBits(core, fx, cpu, state.vm, max - handled);
+  }
   return handled;
 }
 
-function deliverPendingBits(core: CoreData, fx: Effects, cpu: CpuId, state: CpuState, max: number): number {
+function deliverPendingBits(core: CoreData, fx: Effects, cpu: CpuId, max: number): number {
   let handled = 0;
-  if (state.queue.length > 0 || core.shortcuts.notifyPending === 0) return 0;
+  if (core.shortcuts.notifyPending === 0) return 0;
   for (const device of core.devices) {
     for (const side of [device.backend, device.frontend]) {
       if (side === undefined || !side.notifyPending || side.cpu !== cpu || handled >= max) continue;

@@ -72,12 +72,12 @@ export const RULES = {
   },
   'H-WIDE': {
     hazards: ['D-15', 'D-16', 'D-17'],
-    does: 'messages carry bind keys, request ids and interrupts whole',
+    does: 'messages carry bind keys, request ids, interrupts and IPC events whole',
     affects: ['sent', 'irqs', 'regs', 'active', 'events', 'handled', 'end'],
   },
   'H-QUEUE': {
     hazards: ['D-13', 'D-18', 'D-19'],
-    does: 'no message is dropped: a completion always has room, a notification that has none becomes a pending bit',
+    does: 'no message is dropped: a completion always has room, a notification or doorbell that has none becomes a pending bit',
     affects: ['sent', 'irqs', 'regs', 'active', 'events', 'handled', 'end'],
   },
   'H-FAULT': {

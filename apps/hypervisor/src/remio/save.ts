@@ -10,6 +10,7 @@ import {
   restoring,
   type SavedValue,
 } from '@remio/base';
+import { addMaster } from './ipc.js';
 import { setNotifyPending } from './messages.js';
 import type { CoreData, RequestState } from './state.js';
 import type { CpuMessage } from './types.js';
@@ -29,7 +30,8 @@ interface SavedAccess {
 
 type SavedMessage =
   | { readonly kind: 'notify'; readonly irq: number }
-  | { readonly kind: 'read-done' | 'write-done'; readonly key: Hex; readonly id: Hex };
+  | { readonly kind: 'read-done' | 'write-done'; readonly key: Hex; readonly id: Hex }
+  | { readonly kind: 'ipc'; readonly shmem: number; readonly event: Hex };
 
 interface SavedSide {
   readonly cpu: number;
@@ -39,7 +41,7 @@ interface SavedSide {
 
 /** The core's state as plain data: survives JSON. Times are the engine's; null is "never". */
 export interface CoreState {
-  readonly format: 'remio-core/1';
+  readonly format: 'remio-core/2';
   readonly cpus: readonly {
     readonly active: boolean;
     readonly halted: boolean;
@@ -62,6 +64,15 @@ export interface CoreState {
     readonly order: number;
     readonly deadline: number | null;
   }[];
+  /** By shared memory: CPUs on which VMs mapped it. */
+  readonly masters: readonly (readonly number[])[];
+  /** Doorbells that found no room. */
+  readonly doorbells: readonly {
+    readonly vm: number;
+    readonly ipc: number;
+    readonly cpu: number;
+    readonly event: number;
+  }[];
   readonly incarnations: readonly number[];
   readonly order: number;
 }
@@ -72,12 +83,21 @@ const saveAccess = (access: MmioAccess): SavedAccess => ({
   value: hex(access.value),
 });
 
-const saveMessage = (message: CpuMessage): SavedMessage =>
-  message.kind === 'notify' ? message : { kind: message.kind, key: hex(message.key), id: hex(message.id) };
+function saveMessage(message: CpuMessage): SavedMessage {
+  switch (message.kind) {
+    case 'notify':
+      return message;
+    case 'ipc':
+      return { ...message, event: hex(message.event) };
+    case 'read-done':
+    case 'write-done':
+      return { kind: message.kind, key: hex(message.key), id: hex(message.id) };
+  }
+}
 
 /** The state of a core as plain data. */
 export const saveState = (core: CoreData): CoreState => ({
-  format: 'remio-core/1',
+  format: 'remio-core/2',
   cpus: core.cpus.map((cpu) => ({
     active: cpu.active,
     halted: cpu.halted,
@@ -103,6 +123,12 @@ export const saveState = (core: CoreData): CoreState => ({
     order: request.order,
     deadline: request.deadline === Number.POSITIVE_INFINITY ? null : request.deadline,
   })),
+  masters: core.masters.map((cpus) => [...cpus]),
+  doorbells: core.ipcs.flatMap((ipcs, vm) =>
+    ipcs.flatMap(({ pending }, ipc) =>
+      [...pending].flatMap(([cpu, events]) => [...events].map((event) => ({ vm, ipc, cpu, event }))),
+    ),
+  ),
   incarnations: [...core.incarnations],
   order: core.order,
 });
@@ -124,8 +150,15 @@ function restoreAccess(saved: SavedValue): MmioAccess {
   };
 }
 
-function restoreMessage(saved: SavedValue): CpuMessage {
-  const kind = saved.field('kind').oneOf('notify', 'read-done', 'write-done');
+function restoreMessage(core: CoreData, saved: SavedValue): CpuMessage {
+  const kind = saved.field('kind').oneOf('notify', 'read-done', 'write-done', 'ipc');
+  if (kind === 'ipc') {
+    return {
+      kind,
+      shmem: saved.field('shmem').integer(0, core.masters.length - 1),
+      event: saved.field('event').u64(core.profile === 'reference' ? 0xffff_ffffn : undefined),
+    };
+  }
   if (kind === 'notify') return { kind, irq: saved.field('irq').integer(0, Number.MAX_SAFE_INTEGER) };
   return { kind, key: saved.field('key').u64(), id: saved.field('id').u64() };
 }
@@ -138,7 +171,7 @@ export const restoreState = (core: CoreData, state: unknown): Result<void, strin
   restoring(state, (saved) => fill(core, saved));
 
 function fill(core: CoreData, state: SavedValue): void {
-  state.field('format').oneOf('remio-core/1');
+  state.field('format').oneOf('remio-core/2');
   core.order = state.field('order').integer(0, Number.MAX_SAFE_INTEGER);
   const incarnations = state.field('incarnations').list(core.incarnations.length);
   for (const [vm, saved] of incarnations.entries()) {
@@ -162,10 +195,31 @@ function fill(core: CoreData, state: SavedValue): void {
     if (queue.length > core.config.queue + (core.profile === 'hardened' ? 1 : 0)) {
       saved.field('queue').refuse(`at most ${core.config.queue} messages`);
     }
-    for (const message of queue) cpu.queue.push(restoreMessage(message));
+    for (const message of queue) cpu.queue.push(restoreMessage(core, message));
   }
   restoreRequests(core, state);
   restoreDevices(core, state);
+  restoreIpcs(core, state);
+}
+
+function restoreIpcs(core: CoreData, state: SavedValue): void {
+  for (const [shmem, saved] of state.field('masters').list(core.masters.length).entries()) {
+    for (const entry of saved.list()) {
+      const cpu = entry.integer(0, core.cpus.length - 1);
+      if ((core.cpus[cpu]?.vm ?? -1) < 0) entry.refuse('a CPU of a VM');
+      addMaster(core, shmem, cpuId(cpu));
+    }
+  }
+  for (const saved of state.field('doorbells').list()) {
+    const vm = saved.field('vm').integer(0, core.ipcs.length - 1);
+    const ipcs = core.ipcs[vm] ?? [];
+    const ipc = ipcs[saved.field('ipc').integer(0, ipcs.length - 1)];
+    const cpu = saved.field('cpu').integer(0, core.cpus.length - 1);
+    if (core.cpus[cpu]?.vm !== vm) saved.field('cpu').refuse(`a CPU of VM ${vm}`);
+    const event = saved.field('event').integer(0, (ipc?.config.interrupts.length ?? 0) - 1);
+    const events = ipc?.pending.get(cpu) ?? new Set();
+    ipc?.pending.set(cpu, events.add(event));
+  }
 }
 
 function restoreRequests(core: CoreData, state: SavedValue): void {

@@ -1,6 +1,6 @@
 import type { MmioAccess } from '@remio/arch';
 import type { BindKey, CpuId, Fifo, RequestId, VmId } from '@remio/base';
-import type { CpuMessage, Profile, RemioConfig, RemioDevConfig, ShmemConfig } from './types.js';
+import type { CpuMessage, IpcConfig, Profile, RemioConfig, RemioDevConfig, ShmemConfig } from './types.js';
 
 /** REMIO_STATE. */
 export type RequestState = 'free' | 'pending' | 'processing' | 'complete';
@@ -61,6 +61,13 @@ export interface CpuState {
   readonly queue: Fifo<CpuMessage>;
 }
 
+/** An IPC object of a VM (`struct ipc`). */
+export interface IpcState {
+  readonly config: IpcConfig;
+  /** By CPU: events whose doorbell found its queue full (`hardened`). */
+  readonly pending: Map<number, Set<number>>;
+}
+
 /** The range of an end's window; a backend's is empty, at 0. */
 export interface EndWindow {
   readonly frontend: boolean;
@@ -90,6 +97,10 @@ export interface CoreData {
   /** [VM][dm]: where the end's window lies. */
   readonly windows: readonly (readonly EndWindow[])[];
   readonly requests: readonly Request[];
+  /** [VM][position]: its IPC objects. */
+  readonly ipcs: readonly (readonly IpcState[])[];
+  /** By shared memory: CPUs on which VMs mapped it (`shmem.cpu_masters`), ascending. */
+  readonly masters: readonly CpuId[][];
   /** Incarnation of each VM's process; 0 before the first. */
   readonly incarnations: number[];
   /** Accesses made so far. */

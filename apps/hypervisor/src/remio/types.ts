@@ -26,9 +26,21 @@ export interface RemioDevConfig {
   readonly deadline?: number;
 }
 
+/** An IPC object of a VM (`struct ipc`); the position in its VM's list is the hypercall's first argument. */
+export interface IpcConfig {
+  /** Id of the shared memory behind it. */
+  readonly shmem: number;
+  /** Bytes that the VM maps; what the memory does not have is cut off. */
+  readonly size: bigint;
+  /** Interrupt of each event, raised in this VM when another one rings. */
+  readonly interrupts: readonly IrqId[];
+}
+
 export interface VmConfig {
   readonly cpus: readonly CpuId[];
   readonly devices: readonly RemioDevConfig[];
+  /** Absent: none. */
+  readonly ipcs?: readonly IpcConfig[];
 }
 
 /** The machine that the core manages. */
@@ -38,13 +50,17 @@ export interface RemioConfig {
   readonly slots: number;
   /** Messages that a CPU's queue holds (reference: 253). */
   readonly queue: number;
+  /** Sizes of the shared memories by id, for IPC; absent: there is none. */
+  readonly shmems?: readonly bigint[];
   readonly vms: readonly VmConfig[];
 }
 
 /** A note from one CPU to another, with the values as carried. */
 export type CpuMessage =
   | { readonly kind: 'notify'; readonly irq: number }
-  | { readonly kind: 'read-done' | 'write-done'; readonly key: bigint; readonly id: bigint };
+  | { readonly kind: 'read-done' | 'write-done'; readonly key: bigint; readonly id: bigint }
+  /** A doorbell of a shared memory. */
+  | { readonly kind: 'ipc'; readonly shmem: number; readonly event: bigint };
 
 /** Everything that can happen to the core. `now` is nanoseconds on the engine's clock. */
 export type CoreInput =
@@ -82,7 +98,9 @@ export type EventCode =
   | 'access-refused'
   | 'completion-rejected'
   | 'queue-full'
-  | 'unknown-hypercall';
+  | 'unknown-hypercall'
+  | 'ipc-unknown-shmem'
+  | 'ipc-truncated';
 
 export type CoreEvent = { readonly level: 'fatal' | 'warning'; readonly cpu: CpuId; readonly code: EventCode };
 
