@@ -87,7 +87,6 @@ async function startExport(folder: string, image: string): Promise<RunningPlatfo
   const listens = deferred<string | undefined>();
   const platform = await RunningPlatform.boot({
     topology: topologyOf(file, [image]),
-    images: [image],
     onReport: (vm, event) => {
       const report = event as { readonly kind?: string; readonly reason?: string };
       if (report.kind === 'nbd') listens.resolve(undefined);

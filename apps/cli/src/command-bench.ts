@@ -65,16 +65,10 @@ const withOptions = (topology: Topology, options: object): Topology => ({
 });
 
 /** Boots a topology as processes and waits for one kind of report. */
-async function reportOf(
-  topology: Topology,
-  image: string,
-  kind: string,
-  hostCpu?: number,
-): Promise<Readonly<Record<string, number>>> {
+async function reportOf(topology: Topology, kind: string, hostCpu?: number): Promise<Readonly<Record<string, number>>> {
   const got = deferred<Readonly<Record<string, number>> | string>();
   const platform = await RunningPlatform.boot({
     topology,
-    images: [image],
     ...(hostCpu === undefined ? {} : { hostCpu }),
     onReport: (vm, event) => {
       const report = event as { readonly kind?: string; readonly reason?: string };
@@ -132,7 +126,7 @@ async function benchMmio({ quick, json }: BenchOptions): Promise<ExitCode> {
     for (let run = 0; run < runs; run += 1) {
       progress.at(run, 'runs');
       const under = await floor(quick ? 2000 : 5000);
-      const { p50Ns = 0 } = await reportOf(topology, disk.path, 'mmio-ping', PINNED_CPU);
+      const { p50Ns = 0 } = await reportOf(topology, 'mmio-ping', PINNED_CPU);
       floors.push(under);
       ours.push(p50Ns);
       ratios.push(p50Ns / under);
@@ -238,7 +232,7 @@ async function benchBlock({ quick, json }: BenchOptions): Promise<ExitCode> {
       progress.at(run, 'runs');
       await plainReads(disk.path, 2048 * MiB);
       const under = await plainReads(disk.path, 8192 * MiB);
-      const report = await reportOf(topology, disk.path, 'blk-read');
+      const report = await reportOf(topology, 'blk-read');
       const rate = (report['bytes'] ?? 0) / ((report['ns'] ?? 1) / 1e9);
       kicks = (report['notifications'] ?? 0) / (report['requests'] ?? 1);
       interrupts = (report['interrupts'] ?? 0) / (report['requests'] ?? 1);

@@ -151,7 +151,6 @@ async function run(scene: Scene, name: string, stopped: Promise<ExitCode>): Prom
   server.unref();
   const platform = await RunningPlatform.boot({
     topology,
-    images: [],
     onReport: (_, event) => {
       const report = event as Report;
       const device = String(report['device'] ?? '');

@@ -128,7 +128,6 @@ async function one(
   stage(0, 'booting');
   const platform = await RunningPlatform.boot({
     topology,
-    images,
     signal,
     onReport: (vm, event) => {
       const report = event as { readonly kind?: string; readonly vcpu?: number; readonly reason?: string };

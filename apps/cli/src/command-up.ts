@@ -14,6 +14,8 @@ export interface UpOptions {
   readonly engine: 'processes' | 'inproc';
   readonly endpoint?: string;
   readonly record?: string;
+  /** Processes of each kind; at least 1. */
+  readonly processes?: number;
   readonly json: boolean;
   /** Stop when every frontend's program has ended. */
   readonly untilDone: boolean;
@@ -30,6 +32,7 @@ const printer = (topology: Topology, json: boolean): Print => {
 
 /** `remio up`: boots a topology and shows what happens until it is stopped. */
 export async function up(file: string, options: UpOptions): Promise<ExitCode> {
+  if (options.processes === 0) throw new CommandError('--processes 0: expected at least 1', EXIT.USAGE);
   const topology = topologyOf(file, options.image);
   return options.engine === 'inproc' ? upInproc(topology, options) : upProcesses(topology, options);
 }
@@ -52,10 +55,10 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
   process.on('SIGTERM', onSignal);
   const boot: PlatformOptions = {
     topology,
-    images: options.image,
     signal: stopping.signal,
     ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
     ...(options.record === undefined ? {} : { record: options.record }),
+    ...(options.processes === undefined ? {} : { processes: options.processes }),
     onReport: (vm, event) => {
       const report = event as { readonly kind?: unknown; readonly vcpu?: unknown; readonly reason?: unknown };
       if (report.kind === 'latency') return;

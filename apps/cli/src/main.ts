@@ -1,10 +1,12 @@
-import { Argument, Command, CommanderError, Option } from 'commander';
+import { STAR_WORK } from '@remio/topology';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { BENCHES, bench } from './command-bench.js';
 import { type BoardsOptions, boards } from './command-boards.js';
 import { conform } from './command-conform.js';
 import { demo } from './command-demo.js';
 import { demoDevices } from './command-demo-devices.js';
 import type { ExportOptions } from './command-export.js';
+import { generateStar } from './command-generate.js';
 import { replayFile } from './command-replay.js';
 import { ring } from './command-ring.js';
 import { up } from './command-up.js';
@@ -12,6 +14,10 @@ import { CommandError, EXIT } from './exit-codes.js';
 import { readTopology, topologyOf } from './topology-file.js';
 
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+const whole = (value: string): number => {
+  if (!/^\d+$/.test(value)) throw new InvalidArgumentError('expected a whole number');
+  return Number(value);
+};
 const imageOption = (): Option =>
   new Option('--image <NAME=PATH>', 'disk image of a device (PATH alone: of every device)')
     .argParser(collect)
@@ -46,12 +52,34 @@ program
   )
   .option('--endpoint <ENDPOINT>', 'where the hypervisor listens (ipc://… or tcp://…)')
   .option('--record <FILE>', 'write every input of the core, and its effects, as a vector')
+  .option('--processes <N>', 'processes of each kind that VMs of no host are dealt out over', whole)
   .option('--until-done', 'stop when every frontend’s program has ended', false)
   .option('--json', 'one JSON object per line', false)
   .addHelpText('after', '\nExample:\n  remio up deploy/topologies/ping-riscv64.yaml --image disk.img --until-done')
   .action(async (file: string, options: Parameters<typeof up>[1]) => {
     code = await up(file, options);
   });
+
+program
+  .command('generate')
+  .description('print a topology of many VMs')
+  .addHelpText(
+    'after',
+    '\nExample:\n  remio generate star --frontends 995 > star.yaml && remio up star.yaml --until-done',
+  )
+  .command('star')
+  .description('frontends with one entropy device each, and the backends that serve them')
+  .requiredOption('--frontends <N>', 'how many', whole)
+  .addOption(new Option('--arch <ARCH>', 'of a synthetic board').choices(['aarch64', 'riscv64']).default('aarch64'))
+  .option('--vcpus <N>', 'vCPUs of each frontend', whole, 1)
+  .option('--per-backend <N>', 'devices that one backend serves', whole, 200)
+  .addOption(
+    new Option('--work <WORK>', 'read random bytes, read a register again and again, or nothing')
+      .choices(STAR_WORK)
+      .default('rng'),
+  )
+  .option('--amount <N>', 'bytes, or register reads, of each frontend', whole, 4096)
+  .action(generateStar);
 
 program
   .command('demo')

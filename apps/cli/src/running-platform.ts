@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RunDirectory, sharedMemoryProblem } from '@remio/shared-memory';
-import { type Topology, usesStdio, type Vm } from '@remio/topology';
+import { type Topology, usesStdio, writeChecked } from '@remio/topology';
 import { Connection } from '@remio/transport';
 import { CommandError, EXIT } from './exit-codes.js';
+import { type Placed, placeVms } from './placement.js';
 import { type ChildEvent, Supervisor } from './supervisor.js';
 
 /** The compiled entry of a process, beside the part's own. */
@@ -14,8 +15,6 @@ const entryOf = (part: string, file: string): string =>
 
 export interface PlatformOptions {
   readonly topology: Topology;
-  /** `NAME=PATH` arguments for images. */
-  readonly images: readonly string[];
   /** `ipc` (a socket in the run directory), or an endpoint. */
   readonly endpoint?: string;
   readonly record?: string;
@@ -23,13 +22,15 @@ export interface PlatformOptions {
   readonly hostCpu?: number;
   /** Whether failed VM processes are started again. */
   readonly restart?: boolean;
+  /** Processes of each kind for the VMs that the topology puts on no host; absent: by how many VMs there are. */
+  readonly processes?: number;
   /** Ends the boot: whoever waits for it is stopped. */
   readonly signal?: AbortSignal;
   onReport(vm: string, event: unknown): void;
   onChild?(event: ChildEvent): void;
 }
 
-/** A platform of separate processes: the hypervisor, one process per VM, and this one as an observer. */
+/** A platform of separate processes: the hypervisor, those that run VMs, and this one as an observer. */
 export class RunningPlatform {
   readonly supervisor: Supervisor;
   readonly observer: Connection;
@@ -58,8 +59,9 @@ export class RunningPlatform {
     const endpoint = options.endpoint ?? `ipc://${join(directory.path, 'hypervisor.sock')}`;
     const supervisor = new Supervisor(directory.path, (event) => options.onChild?.(event));
     const hostCpu = options.hostCpu === undefined ? {} : { hostCpu: options.hostCpu };
-    const images = options.images.flatMap((image) => ['--image', image]);
-    const common = ['--topology', topology.file, '--run-dir', directory.path, ...images];
+    const checked = join(directory.path, 'topology');
+    writeChecked(checked, topology);
+    const common = ['--checked', checked, '--run-dir', directory.path];
     // Processes that are starting are ended as others are, and the start of each then fails.
     const onAbort = (): void => void supervisor.stop();
     options.signal?.addEventListener('abort', onAbort);
@@ -75,6 +77,7 @@ export class RunningPlatform {
           ...(options.record === undefined ? [] : ['--record', options.record]),
         ],
         restart: false,
+        last: true,
         ...hostCpu,
       });
       const attached = await Connection.attach(endpoint, topology.digest, [], {
@@ -83,21 +86,24 @@ export class RunningPlatform {
         onReport: (vm, event) => options.onReport(vm, event),
       });
       if (!attached.ok) throw new Error(attached.error.reason);
-      const start = (vms: readonly Vm[]): Promise<unknown> =>
+      const processes = placeVms(topology, options.processes);
+      const start = (part: Placed['part']): Promise<unknown> =>
         Promise.all(
-          vms.map((vm) =>
-            supervisor.start({
-              name: vm.name,
-              entry: entryOf(isBackend(vm) ? 'backend-vm' : 'frontend-vm', 'main.js'),
-              args: [...common, '--vm', vm.name, '--connect', endpoint],
-              restart: options.restart ?? true,
-              stdio: usesStdio([vm]),
-              ...hostCpu,
-            }),
-          ),
+          processes
+            .filter((process) => process.part === part)
+            .map(({ name, vms }) =>
+              supervisor.start({
+                name,
+                entry: entryOf(part, 'main.js'),
+                args: [...common, ...vms.flatMap((vm) => ['--vm', vm.name]), '--connect', endpoint],
+                restart: options.restart ?? true,
+                stdio: usesStdio(vms),
+                ...hostCpu,
+              }),
+            ),
         );
-      await start(topology.vms.filter(isBackend));
-      await start(topology.vms.filter((vm) => !isBackend(vm)));
+      await start('backend-vm');
+      await start('frontend-vm');
       return new RunningPlatform(supervisor, attached.value, endpoint, directory);
     } catch (error) {
       await supervisor.stop();
@@ -124,9 +130,6 @@ export class RunningPlatform {
     this.#directory.remove();
   }
 }
-
-/** A VM with a backend end runs device models. */
-export const isBackend = (vm: Vm): boolean => vm.remioDevs.some((end) => end.type === 'backend');
 
 /** A directory for copies of images, gone with this process; if it is killed, with the next one's start. */
 export const scratchDirectory = (): RunDirectory => RunDirectory.create(tmpdir());

@@ -14,6 +14,8 @@ export interface ChildSpec {
   readonly restart: boolean;
   /** Physical CPU of the host to pin it to (through taskset); absent: none. */
   readonly hostCpu?: number;
+  /** Whether the others need it to end in order: it ends after them. */
+  readonly last?: boolean;
   /** Whether it has the command's standard input and output, besides its own. */
   readonly stdio?: boolean;
 }
@@ -92,18 +94,21 @@ export class Supervisor {
   /** Ends every process: SIGTERM, and SIGKILL for those that are still there after the grace time. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    const children = [...this.#children.values()];
-    for (const child of children) child.process.kill('SIGTERM');
-    const all = Promise.all(children.map((child) => child.ended));
     let timer: NodeJS.Timeout | undefined;
-    const grace = new Promise<'late'>((resolve) => {
-      timer = setTimeout(() => resolve('late'), GRACE_MS);
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, GRACE_MS);
     });
-    if ((await Promise.race([all, grace])) === 'late') {
-      for (const child of this.#children.values()) child.process.kill('SIGKILL');
-      await all;
-    }
+    const all = [...this.#children.values()];
+    const wave = async (last: boolean): Promise<void> => {
+      const children = all.filter((child) => (child.spec.last === true) === last);
+      for (const child of children) child.process.kill('SIGTERM');
+      await Promise.all(children.map((child) => child.ended));
+    };
+    const inOrder = wave(false).then(() => wave(true));
+    await Promise.race([inOrder, late]);
     clearTimeout(timer);
+    for (const child of this.#children.values()) child.process.kill('SIGKILL');
+    await inOrder;
   }
 
   #spawn(spec: ChildSpec): Child {

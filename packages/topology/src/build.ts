@@ -14,7 +14,7 @@ import { present } from './fields.js';
 import { ipcDriverChoice } from './ipc-drivers/index.js';
 import type { Path, TopologySource } from './reader.js';
 import type { IpcFile, RemioDevFile, TopologyFile, VmFile } from './schema.js';
-import type { DeviceRef, Ipc, ModuleRef, RemioDev, SharedMemory, Topology, Vm } from './types.js';
+import type { DeviceRef, Host, Ipc, ModuleRef, RemioDev, SharedMemory, Topology, Vm } from './types.js';
 
 /** What building a topology needs from outside. */
 export interface BuildOptions {
@@ -90,6 +90,7 @@ export function buildTopology(source: TopologySource, file: TopologyFile, option
     queue: 253,
     sharedMemories,
     vms,
+    hosts: hostsOf(source, file, vms),
     costs: file.costs ?? {},
     hasDeadlines: vms.some((vm) => vm.remioDevs.some((end) => end.deadline !== undefined)),
   };
@@ -100,6 +101,19 @@ const windowOf = (end: RemioDevFile): { readonly base: bigint; readonly size: nu
   base: end.window?.base ?? 0n,
   size: Number(end.window?.size ?? DEFAULT_WINDOW),
 });
+
+/** The hosts, of the VMs that there are. */
+function hostsOf(source: TopologySource, file: TopologyFile, vms: readonly Vm[]): readonly Host[] {
+  const byName = new Map(vms.map((vm) => [vm.name, vm.id]));
+  return Object.entries(file.hosts ?? {}).map(([name, wanted]) => ({
+    name,
+    vms: wanted.flatMap((vm, n) => {
+      const id = byName.get(vm);
+      if (id === undefined) source.error('host', ['hosts', name, n], `there is no VM ${vm}`, 'name one of `vms`');
+      return id ?? [];
+    }),
+  }));
+}
 
 /** Gives every VM its CPUs: those that it names, then free ones, in order. */
 function assignCpus(

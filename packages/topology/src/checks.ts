@@ -1,5 +1,6 @@
 import type { InterruptController } from '@remio/arch';
 import { APLIC_IRQ_LIMIT, GIC_FIRST_SPI, GIC_IRQ_LIMIT, PLIC_IRQ_LIMIT } from '@remio/arch';
+import { checkHosts } from './host-checks.js';
 import { checkIpcs } from './ipc-checks.js';
 import { exclusiveOf } from './line.js';
 import { linesOf } from './lines.js';
@@ -47,6 +48,7 @@ export function checkTopology(source: TopologySource, topology: Topology): void 
   checkIpcs(source, topology);
   checkNetworks(source, topology);
   checkLines(source, topology);
+  checkHosts(source, topology);
   checkCycles(source, topology);
 }
 

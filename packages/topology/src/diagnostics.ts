@@ -45,6 +45,7 @@ export const TOPOLOGY_RULES = {
   network:
     'A network device is at one switch or TAP interface; a switch joins devices of one VM, each with its own MAC address.',
   line: 'Standard input and output, and every path that is listened on, linked or written to, are of one line.',
+  host: 'A host runs VMs of the topology, each VM on one host at most, and either backends or frontends.',
   module: 'A module that the topology names exists.',
   program: 'A built-in program is one that there is.',
   'ipc-size': 'An IPC object maps no more than its shared memory has.',

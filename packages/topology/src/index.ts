@@ -1,3 +1,4 @@
+export * from './checked.js';
 export type {
   BlockModelOptions,
   ConsoleModelOptions,
@@ -26,10 +27,12 @@ export type {
   VsockDriverChoice,
 } from './drivers/index.js';
 export type { TopologyFiles } from './end-context.js';
+export { isBackend } from './host-checks.js';
 export type { IpcDriverChoice, IpcExchangeChoice } from './ipc-drivers/index.js';
 export { topologyJsonSchema } from './json-schema.js';
 export { usesStdio } from './lines.js';
 export * from './load.js';
 export * from './parse.js';
 export { topologySchema } from './schema.js';
+export * from './star.js';
 export * from './types.js';

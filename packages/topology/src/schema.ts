@@ -97,6 +97,12 @@ export const topologySchema = z.strictObject({
   costs: costs.optional(),
   shared_memories: z.record(name, z.strictObject({ size, phys })).optional(),
   vms: z.record(name, vm),
+  hosts: z
+    .record(name, z.array(name))
+    .optional()
+    .describe(
+      'Processes that run several VMs each: all backends, or all frontends. Absent: chosen by how many there are',
+    ),
 });
 
 export type TopologyFile = z.output<typeof topologySchema>;

@@ -84,6 +84,12 @@ export interface Vm {
   readonly program: ModuleRef;
 }
 
+/** A process that runs several VMs; VMs of no host are the command's to place. */
+export interface Host {
+  readonly name: string;
+  readonly vms: readonly VmId[];
+}
+
 /** A topology that passed every check. */
 export interface Topology {
   readonly name: string;
@@ -98,6 +104,7 @@ export interface Topology {
   readonly queue: number;
   readonly sharedMemories: readonly SharedMemory[];
   readonly vms: readonly Vm[];
+  readonly hosts: readonly Host[];
   /** Costs that the user measured, for virtual time. */
   readonly costs: CostOverrides;
   /** Whether any frontend has a deadline. */

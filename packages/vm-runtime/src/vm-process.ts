@@ -5,7 +5,7 @@ import { sharedFile } from '@remio/hypervisor';
 import type { VmRecord, VmTransport } from '@remio/protocol';
 import { mapRegion } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
-import { BUILTIN_PROGRAMS, imagesOf, loadTopology, type Topology, type Vm } from '@remio/topology';
+import { type Topology, topologyOfProcess, type Vm } from '@remio/topology';
 import { Connection } from '@remio/transport';
 import { pino } from 'pino';
 import { hostLoop } from './host-loop.js';
@@ -40,6 +40,7 @@ export async function runVmProcess(name: string, programs: ProgramTable): Promis
   const { values } = parseArgs({
     options: {
       topology: { type: 'string' },
+      checked: { type: 'string' },
       vm: { type: 'string', multiple: true, default: [] },
       connect: { type: 'string' },
       'run-dir': { type: 'string' },
@@ -50,18 +51,25 @@ export async function runVmProcess(name: string, programs: ProgramTable): Promis
   process.on('disconnect', () => process.exit(ENVIRONMENT_ERROR));
   if (process.connected === false) process.exit(ENVIRONMENT_ERROR);
   const log = pino({ name }, pino.destination({ dest: 2, sync: true }));
-  const { topology: file, connect, 'run-dir': runDirectory } = values;
-  if (file === undefined || connect === undefined || runDirectory === undefined || values.vm.length === 0) {
+  const { connect, 'run-dir': runDirectory } = values;
+  if (
+    (values.topology ?? values.checked) === undefined ||
+    connect === undefined ||
+    runDirectory === undefined ||
+    values.vm.length === 0
+  ) {
     fail(USAGE_ERROR, `usage: ${name} --topology FILE --vm NAME --connect ENDPOINT --run-dir DIR [--image NAME=PATH]`);
   }
-  const loaded = loadTopology(file, { images: imagesOf(values.image), programs: BUILTIN_PROGRAMS });
-  const { topology } = loaded;
-  if (topology === undefined) fail(USAGE_ERROR, loaded.text);
+  const topology = topologyOfProcess(values);
+  if (typeof topology === 'string') fail(USAGE_ERROR, topology);
   const vms: { readonly vm: Vm; readonly program: GuestProgram }[] = [];
   for (const wanted of values.vm) {
     const vm = topology.vms.find((candidate) => candidate.name === wanted);
     if (vm === undefined) {
-      fail(USAGE_ERROR, `${file} has no VM ${wanted}; it has ${topology.vms.map((other) => other.name).join(', ')}`);
+      fail(
+        USAGE_ERROR,
+        `${topology.file} has no VM ${wanted}; it has ${topology.vms.map((other) => other.name).join(', ')}`,
+      );
     }
     try {
       vms.push({ vm, program: await programOf(vm, programs) });

@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { BUILTIN_PROGRAMS, imagesOf, loadTopology } from '@remio/topology';
+import { topologyOfProcess } from '@remio/topology';
 import { pino } from 'pino';
 import { HypervisorService } from './service.js';
 
@@ -10,6 +10,7 @@ const ENVIRONMENT_ERROR = 3;
 const { values } = parseArgs({
   options: {
     topology: { type: 'string' },
+    checked: { type: 'string' },
     endpoint: { type: 'string' },
     'run-dir': { type: 'string' },
     image: { type: 'string', multiple: true, default: [] },
@@ -18,15 +19,15 @@ const { values } = parseArgs({
 });
 const log = pino({ name: 'hypervisor' }, pino.destination({ dest: 2, sync: true }));
 
-if (values.topology === undefined || values.endpoint === undefined) {
+if ((values.topology ?? values.checked) === undefined || values.endpoint === undefined) {
   console.error(
     'usage: hypervisor --topology FILE --endpoint ENDPOINT [--run-dir DIR] [--image NAME=PATH] [--record FILE]',
   );
   process.exit(USAGE_ERROR);
 }
-const loaded = loadTopology(values.topology, { images: imagesOf(values.image), programs: BUILTIN_PROGRAMS });
-if (loaded.topology === undefined) {
-  console.error(loaded.text);
+const topology = topologyOfProcess(values);
+if (typeof topology === 'string') {
+  console.error(topology);
   process.exit(USAGE_ERROR);
 }
 
@@ -41,7 +42,7 @@ process.on('disconnect', abandoned);
 if (process.connected === false) abandoned();
 try {
   const service = await HypervisorService.start({
-    topology: loaded.topology,
+    topology,
     endpoint: values.endpoint,
     ...(runDirectory === undefined ? {} : { runDirectory }),
     ...(values.record === undefined ? {} : { record: values.record }),
