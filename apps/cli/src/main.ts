@@ -7,6 +7,7 @@ import { demo } from './command-demo.js';
 import { demoDevices } from './command-demo-devices.js';
 import type { ExportOptions } from './command-export.js';
 import { generateStar } from './command-generate.js';
+import type { GraphOptions } from './command-graph.js';
 import { replayFile } from './command-replay.js';
 import { ring } from './command-ring.js';
 import { up } from './command-up.js';
@@ -115,6 +116,23 @@ program
   .option('--json', 'as JSON', false)
   .addHelpText('after', '\nExamples:\n  remio boards\n  remio boards zcu104')
   .action((name: string | undefined, options: BoardsOptions) => boards(name, options));
+
+program
+  .command('graph <FILE>')
+  .description('draw a topology: VMs, CPUs, devices, shared memories and interrupts')
+  .option('-o, --output <FILE>', 'write there instead of to standard output')
+  .addOption(
+    new Option('--format <FORMAT>', 'a picture, or text that Markdown draws')
+      .choices(['svg', 'mermaid'])
+      .default('svg'),
+  )
+  .option('--mermaid', 'the same as --format mermaid', false)
+  .addHelpText('after', '\nExample:\n  remio graph examples/partitions-aarch64.yaml -o partitions.svg')
+  .action(async (file: string, options: GraphOptions) => {
+    // The layout's library is large, and no other command needs it.
+    const { graph } = await import('./command-graph.js');
+    code = await graph(file, options);
+  });
 
 program
   .command('digest <FILE>')
