@@ -1,6 +1,6 @@
 import { STAR_WORK } from '@remio/topology';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { BENCHES, bench } from './command-bench.js';
+import { BENCHES, bench } from './bench/index.js';
 import { type BoardsOptions, boards } from './command-boards.js';
 import { conform } from './command-conform.js';
 import { demo } from './command-demo.js';
@@ -193,10 +193,13 @@ program
 
 program
   .command('bench <WHAT>')
-  .description(`measure against a floor in the same run: ${BENCHES.join(', ')}`)
+  .description(`measure against a floor in the same run: ${BENCHES.map(({ name }) => name).join(', ')}`)
   .option('--quick', 'fewer runs', false)
   .option('--json', 'the figures as JSON', false)
-  .addHelpText('after', '\nExample:\n  remio bench mmio')
+  .addHelpText(
+    'after',
+    `\n${BENCHES.map(({ name, description }) => `  ${name.padEnd(11)} ${description}`).join('\n')}\n\nExample:\n  remio bench mmio`,
+  )
   .action(async (what: string, options: Parameters<typeof bench>[1]) => {
     code = await bench(what, options);
   });

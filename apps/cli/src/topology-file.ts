@@ -4,12 +4,17 @@ import { CommandError, EXIT } from './exit-codes.js';
 
 /**
  * Reads a topology for a command; warnings go to standard error.
+ * @param warnings `quiet` for topologies that the command made itself
  * @throws CommandError with every diagnostic, if there are errors
  */
-export function topologyOf(file: string, images: readonly string[] = []): Topology {
+export function topologyOf(
+  file: string,
+  images: readonly string[] = [],
+  warnings: 'shown' | 'quiet' = 'shown',
+): Topology {
   const loaded = readTopology(file, images);
   if (loaded.topology === undefined) throw new CommandError(loaded.text, EXIT.USAGE);
-  if (loaded.text !== '') console.error(`${loaded.text}\n`);
+  if (loaded.text !== '' && warnings === 'shown') console.error(`${loaded.text}\n`);
   return loaded.topology;
 }
 

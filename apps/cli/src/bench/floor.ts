@@ -1,10 +1,10 @@
-// What ZeroMQ alone costs: four 64-byte messages through a chain of three processes, and none of our code. The sockets
-// have the options that ours have where they cost or save something: a send that would wait is refused instead.
-//   node floor.js back ENDPOINT | node floor.js hub ENDPOINT | node floor.js front ENDPOINT COUNT
+// What ZeroMQ alone costs: four messages through a chain of three processes, and none of our code. The sockets have the
+// options that ours have where they cost or save something: a send that would wait is refused instead.
+//   node floor.js back|hub|front ENDPOINT BYTES COUNT
 import { Dealer, Router } from 'zeromq';
 
-const [, , role = '', endpoint = '', count = '0'] = process.argv;
-const BYTES = 64;
+const [, , role = '', endpoint = '', size = '64', count = '0'] = process.argv;
+const BYTES = Number(size);
 
 async function hub(): Promise<void> {
   const router = new Router({ mandatory: true, sendTimeout: 0 });
@@ -48,14 +48,18 @@ async function front(): Promise<void> {
   const total = Number(count);
   const warmUp = Math.ceil(total / 10);
   const times: number[] = [];
+  let started = process.hrtime.bigint();
   for (let n = 0; n < total + warmUp; n += 1) {
     const start = process.hrtime.bigint();
+    if (n === warmUp) started = start;
     await dealer.send(Buffer.alloc(BYTES));
     await dealer.receive();
     if (n >= warmUp) times.push(Number(process.hrtime.bigint() - start));
   }
+  const seconds = Number(process.hrtime.bigint() - started) / 1e9;
   times.sort((a, b) => a - b);
-  process.send?.({ p50: times[Math.floor(total / 2)], p99: times[Math.floor(total * 0.99)] });
+  const at = (share: number): number => times[Math.floor(total * share)] ?? 0;
+  process.send?.({ p50: at(0.5), p99: at(0.99), perSecond: total / seconds });
   process.disconnect?.();
 }
 

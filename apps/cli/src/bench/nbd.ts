@@ -2,14 +2,12 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { renderTable } from '@remio/telemetry';
-import { type BenchOptions, median, scratchDisk, topologyPath } from './command-bench.js';
-import { deferred } from './deferred.js';
-import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
-import { copyImage, RunningPlatform, scratchDirectory } from './running-platform.js';
-import { topologyOf } from './topology-file.js';
+import { deferred } from '../deferred.js';
+import { CommandError, EXIT } from '../exit-codes.js';
+import { copyImage, RunningPlatform, scratchDirectory } from '../running-platform.js';
+import { topologyOf } from '../topology-file.js';
+import { type Bench, MiB, median, ratioList, scratchDisk, topologyPath } from './bench.js';
 
-const MiB = 1024 * 1024;
 const DISK = 64 * MiB;
 /** Milliseconds between looks whether the floor's server listens, and how many of them. */
 const LOOK_MS = 20;
@@ -99,59 +97,63 @@ async function startExport(folder: string, image: string): Promise<RunningPlatfo
   throw new CommandError(failure, EXIT.FAILED);
 }
 
-/** `remio bench nbd`: a disk over NBD against a server of files, with the same clients in the same run. */
-export async function benchNbd({ quick, json }: BenchOptions): Promise<ExitCode> {
-  await requirePrograms();
-  const runs = quick ? 3 : 5;
-  const seconds = quick ? 3 : 6;
-  const disk = scratchDisk(DISK);
-  const scratch = scratchDirectory();
-  const copy = join(scratch.path, 'floor.img');
-  copyImage(disk.path, copy);
-  const measured = WORKLOADS.map(() => ({ floors: [] as number[], ours: [] as number[], ratios: [] as number[] }));
-  let floor: ChildProcess | undefined;
-  let platform: RunningPlatform | undefined;
-  try {
-    floor = await startFloor(join(scratch.path, 'floor.sock'), copy);
-    platform = await startExport(scratch.path, disk.path);
-    for (let n = 0; n < runs; n += 1) {
-      for (const [index, workload] of WORKLOADS.entries()) {
-        const under = await fio(`nbd+unix:///?socket=${join(scratch.path, 'floor.sock')}`, workload, seconds);
-        const rate = await fio(`nbd+unix:///?socket=${join(scratch.path, 'nbd.sock')}`, workload, seconds);
-        measured[index]?.floors.push(under);
-        measured[index]?.ours.push(rate);
-        measured[index]?.ratios.push(rate / under);
+/** A disk over NBD against a server of files, with the same clients in the same run. */
+export const nbd: Bench = {
+  name: 'nbd',
+  description: 'fio on a disk over NBD, through two VMs',
+  async measure({ quick, runs, progress }) {
+    await requirePrograms();
+    const seconds = quick ? 3 : 6;
+    const disk = scratchDisk(DISK);
+    const scratch = scratchDirectory();
+    const copy = join(scratch.path, 'floor.img');
+    copyImage(disk.path, copy);
+    const measured = WORKLOADS.map((workload) => ({
+      ...workload,
+      workload,
+      floors: [] as number[],
+      ours: [] as number[],
+      ratios: [] as number[],
+    }));
+    let floor: ChildProcess | undefined;
+    let platform: RunningPlatform | undefined;
+    try {
+      floor = await startFloor(join(scratch.path, 'floor.sock'), copy);
+      platform = await startExport(scratch.path, disk.path);
+      for (let run = 0; run < runs; run += 1) {
+        for (const { workload, floors, ours, ratios } of measured) {
+          progress.at(run, 'runs');
+          const under = await fio(`nbd+unix:///?socket=${join(scratch.path, 'floor.sock')}`, workload, seconds);
+          const rate = await fio(`nbd+unix:///?socket=${join(scratch.path, 'nbd.sock')}`, workload, seconds);
+          floors.push(under);
+          ours.push(rate);
+          ratios.push(rate / under);
+        }
       }
+    } finally {
+      await platform?.stop();
+      floor?.kill();
+      disk.remove();
+      scratch.remove();
     }
-  } finally {
-    await platform?.stop();
-    floor?.kill();
-    disk.remove();
-    scratch.remove();
-  }
-  const results = WORKLOADS.map(({ what, bar, show }, index) => {
-    const { floors, ours, ratios } = measured[index] ?? { floors: [], ours: [], ratios: [] };
-    return { what, bar, show, floor: median(floors), rate: median(ours), ratio: median(ratios), ratios };
-  });
-  if (json) {
-    console.log(JSON.stringify(results.map(({ show: _, ...result }) => result)));
-    return EXIT.OK;
-  }
-  console.log('fio, nbd engine, 32 in flight on one connection; medians');
-  console.log(
-    renderTable([
-      ['', 'nbdkit file', 'through two VMs', 'ratio', 'bar'],
-      ...results.map(({ what, floor: under, rate, ratio, bar, show }) => [
+    return {
+      title: 'fio, nbd engine, 32 in flight on one connection; the floor: nbdkit file; medians',
+      rows: measured.map(({ what, bar, show, floors, ours, ratios }) => ({
         what,
-        show(under),
-        show(rate),
-        ratio.toFixed(2),
-        bar.toFixed(2),
-      ]),
-    ]),
-  );
-  for (const { what, ratios } of results) {
-    console.log(`ratios of ${what}: ${ratios.map((ratio) => ratio.toFixed(2)).join(', ')}`);
-  }
-  return EXIT.OK;
-}
+        figure: show(median(ours)),
+        floor: show(median(floors)),
+        ratio: median(ratios),
+        bar: `at least ${bar}`,
+      })),
+      notes: measured.map(({ what, ratios }) => `ratios of the runs, ${what}: ${ratioList(ratios)}`),
+      data: measured.map(({ what, bar, floors, ours, ratios }) => ({
+        what,
+        bar,
+        floor: median(floors),
+        rate: median(ours),
+        ratio: median(ratios),
+        ratios,
+      })),
+    };
+  },
+};

@@ -1,0 +1,128 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { showDuration } from '@remio/telemetry';
+import { type StarOptions, starTopology, type Topology } from '@remio/topology';
+import { deferred } from '../deferred.js';
+import { CommandError, EXIT } from '../exit-codes.js';
+import { RunningPlatform, scratchDirectory } from '../running-platform.js';
+import { topologyOf } from '../topology-file.js';
+import { type Bench, MiB, median } from './bench.js';
+
+/** Devices that one backend of the stars serves. */
+const PER_BACKEND = 200;
+
+/** VMs in all: backends are some of them. */
+const SIZES = [2, 100, 1000] as const;
+
+/** A star of so many VMs, frontends and backends. */
+function star(vms: number, work: StarOptions['work'], amount: number): { readonly file: string; remove(): void } {
+  let frontends = vms - 1;
+  while (frontends + Math.ceil(frontends / PER_BACKEND) > vms) frontends -= 1;
+  const scratch = scratchDirectory();
+  const file = join(scratch.path, 'star.yaml');
+  writeFileSync(file, starTopology({ arch: 'aarch64', frontends, vcpus: 1, perBackend: PER_BACKEND, work, amount }));
+  return { file, remove: () => scratch.remove() };
+}
+
+const guestsOf = (topology: Topology): number =>
+  topology.vms.filter((vm) => vm.remioDevs.some((end) => end.type === 'frontend')).length;
+
+interface Booted {
+  readonly platform: RunningPlatform;
+  readonly vms: number;
+  /** Nanoseconds from reading the file until every frontend has made its report. */
+  readonly ns: number;
+}
+
+/** Boots a star until every frontend has reported. */
+async function boot(file: string, kind: string): Promise<Booted> {
+  const start = process.hrtime.bigint();
+  const topology = topologyOf(file, [], 'quiet');
+  const over = deferred<string | undefined>();
+  let open = guestsOf(topology);
+  const platform = await RunningPlatform.boot({
+    topology,
+    onReport: (vm, event) => {
+      const report = event as { readonly kind?: string; readonly reason?: string };
+      if (report.kind === kind) open -= 1;
+      if (report.kind === 'vcpu-off' && report.reason !== undefined) over.resolve(`${vm}: ${report.reason}`);
+      if (open === 0) over.resolve(undefined);
+    },
+  });
+  const failure = await over.promise;
+  const ns = Number(process.hrtime.bigint() - start);
+  if (failure !== undefined) {
+    await platform.stop();
+    throw new CommandError(failure, EXIT.FAILED);
+  }
+  return { platform, vms: topology.vms.length, ns };
+}
+
+/** Proportional set size of a process in bytes: what it shares with others is counted once in all. */
+const pssOf = (pid: number): number =>
+  1024 * Number(/^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0);
+
+/** From the topology's file to the first completed I/O of every VM. */
+export const bootBench: Bench = {
+  name: 'boot',
+  description: 'from a topology file to the first I/O of every VM: 2, 100 and 1,000 VMs',
+  async measure({ quick, runs, progress }) {
+    const measured = SIZES.map((size) => ({ size, times: [] as number[] }));
+    for (let run = 0; run < runs; run += 1) {
+      for (const { size, times } of measured) {
+        progress.at(run, 'runs');
+        const { file, remove } = star(size, 'rng', 64);
+        try {
+          const { platform, ns } = await boot(file, 'rng');
+          await platform.stop();
+          times.push(ns);
+        } finally {
+          remove();
+        }
+      }
+      if (quick) break;
+    }
+    return {
+      title: 'from a topology file to 64 random bytes in every frontend, drivers brought up; medians',
+      rows: measured.map(({ size, times }) => ({
+        what: `${size} VMs`,
+        figure: showDuration(median(times)),
+        ...(size === 1000 ? { bar: 'under 10 s' } : {}),
+      })),
+      data: measured.map(({ size, times }) => ({ vms: size, ns: median(times), times })),
+    };
+  },
+};
+
+/** What VMs cost that do nothing, and what a trap costs among many. */
+export const memoryBench: Bench = {
+  name: 'memory',
+  description: 'memory of idle VMs, all processes together: 10, 100 and 1,000 VMs',
+  async measure() {
+    const rows: { readonly vms: number; readonly bytes: number; readonly processes: number }[] = [];
+    for (const size of [10, 100, 1000]) {
+      const { file, remove } = star(size, 'rng', 64);
+      try {
+        const { platform, vms } = await boot(file, 'rng');
+        const pids = [...platform.supervisor.pids().values()];
+        rows.push({ vms, bytes: pids.reduce((sum, pid) => sum + pssOf(pid), 0), processes: pids.length });
+        await platform.stop();
+      } finally {
+        remove();
+      }
+    }
+    // The smallest star has a process for each VM; the others are alike.
+    const [, some, many] = rows;
+    const perVm = some === undefined || many === undefined ? 0 : (many.bytes - some.bytes) / (many.vms - some.vms);
+    return {
+      title: 'memory of all processes but this one (proportional set size), drivers up and idle, one device a frontend',
+      rows: rows.map(({ vms, bytes, processes }) => ({
+        what: `${vms} VMs in ${processes} processes`,
+        figure: `${(bytes / MiB).toFixed(0)} MiB`,
+        ...(vms === 1000 ? { bar: 'under 2 GiB' } : {}),
+      })),
+      notes: [`each further VM, with its device and the backend’s share: ${(perVm / 1024).toFixed(0)} KiB`],
+      data: { rows, perVm },
+    };
+  },
+};
