@@ -8,6 +8,7 @@ import { demoDevices } from './command-demo-devices.js';
 import type { ExportOptions } from './command-export.js';
 import { generateStar } from './command-generate.js';
 import type { GraphOptions } from './command-graph.js';
+import type { ImportOptions } from './command-import.js';
 import { replayFile } from './command-replay.js';
 import { ring } from './command-ring.js';
 import { up } from './command-up.js';
@@ -156,6 +157,26 @@ program
     // Loaded when it is asked for: no other command waits for it.
     const { exportTopology } = await import('./command-export.js');
     code = exportTopology(file, options);
+  });
+
+program
+  .command('import <FORMAT> <FILES...>')
+  .description('write the topology that a configuration of Bao describes (FORMAT is bao)')
+  .option('-o, --output <FILE>', 'where to write the topology; else standard output')
+  .option('--board <NAME>', 'the board, where the files do not say')
+  .option('--device-model <FILE>', 'a configuration of bao-virtio-dm; any number of times', collect, [])
+  .option(
+    '--sidecar <FILE>',
+    'what an export wrote beside the configuration; else remio.yaml beside the first file',
+    true,
+  )
+  .option('--no-sidecar', 'read the configuration alone')
+  .option('--json', 'what was assumed or not carried, one JSON object per line', false)
+  .addHelpText('after', '\nExample:\n  remio import bao bao-demo/config.c -o topology.yaml')
+  .action(async (format: string, files: readonly string[], options: ImportOptions) => {
+    if (format !== 'bao') throw new CommandError(`there is no import of ${format}; write bao`, EXIT.USAGE);
+    const { importFromBao } = await import('./command-import.js');
+    code = await importFromBao(files, options);
   });
 
 program
