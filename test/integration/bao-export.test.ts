@@ -51,7 +51,7 @@ const meant = ({ arch, sharedMemories, vms }: Topology): unknown => ({
     size: hex(size),
     ...(phys === undefined ? {} : { phys: hex(phys) }),
   })),
-  vms: vms.map(({ cpus, memory, remioDevs }) => ({
+  vms: vms.map(({ cpus, memory, remioDevs, ipcs }) => ({
     load: hex(memory[0]?.base ?? 0),
     entry: hex(memory[0]?.base ?? 0),
     affinity: hex(cpus.reduce((mask, cpu) => mask | (1n << BigInt(cpu)), 0n)),
@@ -62,7 +62,12 @@ const meant = ({ arch, sharedMemories, vms }: Topology): unknown => ({
       ...(phys === undefined ? {} : { phys: hex(phys) }),
     })),
     devs: arch === 'aarch64' ? [{ size: '0x0', interrupts: [27] }] : [],
-    ipcs: [],
+    ipcs: ipcs.map((ipc) => ({
+      base: hex(ipc.shmem.base),
+      size: hex(ipc.size),
+      shmem_id: ipc.shmem.id,
+      interrupts: ipc.interrupts,
+    })),
     remio: remioDevs.map((end) => ({
       type: end.type === 'frontend' ? 0 : 1,
       va: end.type === 'frontend' ? hex(end.window.base) : '0x0',

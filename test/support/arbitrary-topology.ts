@@ -67,6 +67,15 @@ const parts = fc.record({
       maxLength: 5,
     },
   ),
+  channels: fc.array(
+    fc.record({
+      users: fc.uniqueArray(fc.nat({ max: 4 }), { minLength: 1, maxLength: 3 }),
+      pages: fc.bigInt({ min: 1n, max: 8n }),
+      part: fc.boolean(),
+      events: fc.nat({ max: 3 }),
+    }),
+    { maxLength: 3 },
+  ),
   links: fc.uniqueArray(link, { selector: ({ key }) => key, maxLength: 8 }),
 });
 
@@ -102,7 +111,14 @@ export const topologyText: fc.Arbitrary<string> = parts.map((given) => {
       const size = PAGE * BigInt(n + 1);
       return { base: 0x1000_0000n + BigInt(n) * 0x10_0000n, size, ...(placed ? { phys: place(size) } : {}) };
     });
-    return { name, cpus: list ? mine : cpus, memory, backends: [] as object[], frontends: [] as object[] };
+    return {
+      name,
+      cpus: list ? mine : cpus,
+      memory,
+      backends: [] as object[],
+      frontends: [] as object[],
+      ipcs: [] as object[],
+    };
   });
   const memories: Record<string, object> = {};
   given.links.forEach((item, n) => {
@@ -130,6 +146,18 @@ export const topologyText: fc.Arbitrary<string> = parts.map((given) => {
       driver: { type: 'probe' },
     });
   });
+  given.channels.forEach(({ users, pages, part, events }, n) => {
+    memories[`c${n}`] = { size: pages * PAGE };
+    for (const vm of new Set(users.map((user) => vms[user % vms.length]))) {
+      vm?.ipcs.push({
+        memory: `c${n}`,
+        base: 0xe000_0000n + BigInt(n) * 0x10_0000n,
+        ...(part ? { size: PAGE } : {}),
+        interrupts: Array.from({ length: events }, (_, event) => 80 + n * 4 + event),
+        driver: { type: 'exchange', side: 'first', size: 16n },
+      });
+    }
+  });
   return yaml({
     name: given.title,
     board: choice,
@@ -137,9 +165,9 @@ export const topologyText: fc.Arbitrary<string> = parts.map((given) => {
     shared_memories: memories,
     // The lists first: numbers take what is free.
     vms: Object.fromEntries(
-      vms.map(({ name, cpus, memory, backends, frontends }) => [
+      vms.map(({ name, cpus, memory, backends, frontends, ipcs }) => [
         name,
-        { cpus, memory, remio_devs: [...backends, ...frontends] },
+        { cpus, memory, remio_devs: [...backends, ...frontends], ipcs },
       ]),
     ),
   });

@@ -1,5 +1,5 @@
 import { type InterruptController, VIRTUAL_TIMER_PPI } from '@remio/arch';
-import type { RemioDev, Topology, Vm } from '@remio/topology';
+import type { Ipc, RemioDev, Topology, Vm } from '@remio/topology';
 import {
   array,
   decimal,
@@ -110,6 +110,18 @@ function platform(topology: Topology, vm: Vm, path: Path, at: At): Initializer {
       ),
     ),
   ];
+  if (vm.ipcs.length > 0) {
+    fields.push(
+      field('ipc_num', decimal(vm.ipcs.length)),
+      field(
+        'ipcs',
+        array(
+          'struct ipc',
+          vm.ipcs.map((ipc) => ipcObject(ipc, [...path, 'ipcs', ipc.index], at)),
+        ),
+      ),
+    );
+  }
   if (topology.arch === 'aarch64') {
     const timer = struct(
       field('interrupt_num', decimal(1)),
@@ -131,6 +143,18 @@ function platform(topology: Topology, vm: Vm, path: Path, at: At): Initializer {
   }
   fields.push(field('arch', struct(...controller(topology.board.irqc)), `of ${topology.board.name}, ${at(['board'])}`));
   return struct(...fields);
+}
+
+function ipcObject(ipc: Ipc, path: Path, at: At): Initializer {
+  return struct(
+    field('base', hexadecimal(ipc.shmem.base), at([...path, 'base'])),
+    field('size', hexadecimal(BigInt(ipc.size)), at([...path, 'size'])),
+    field('shmem_id', decimal(ipc.shmem.id), `${ipc.name}, ${at([...path, 'memory'])}`),
+    field('interrupt_num', decimal(ipc.interrupts.length)),
+    ...(ipc.interrupts.length === 0
+      ? []
+      : [field('interrupts', numbers('irqid_t', ipc.interrupts), at([...path, 'interrupts']))]),
+  );
 }
 
 /** Where in the board's RAM memory lies; absent: Bao finds room. */

@@ -1,4 +1,4 @@
-import type { RemioDev, Topology, Vm } from '@remio/topology';
+import type { Ipc, RemioDev, Topology, Vm } from '@remio/topology';
 import { cells, type DtNode, type DtProperty, printContents, property, range, string } from './device-tree.js';
 import { commentText } from './export-names.js';
 import { guestMachine, INTERRUPT_PARENT, interruptOf } from './guest-machine.js';
@@ -59,6 +59,7 @@ function sharedNodes(topology: Topology, vm: Vm, at: At): readonly DtNode[] {
     ...(frontends.length === 0 ? [] : [reservedMemory(frontends, at)]),
     ...frontends.map((end) => virtioNode(topology, end, at)),
     ...(backends.length === 0 ? [] : [dispatcherNode(topology, backends, at)]),
+    ...vm.ipcs.map((ipc) => ipcNode(topology, vm, ipc, at)),
   ];
 }
 
@@ -110,6 +111,33 @@ function dispatcherNode(topology: Topology, backends: readonly RemioDev[], at: A
       property('reg', ...backends.map(({ shmem }) => range(shmem.base, BigInt(shmem.size)))),
       property('interrupt-parent', cells({ label: INTERRUPT_PARENT[irqc.kind] })),
       property('interrupts', ...backends.map(({ interrupt }) => cells(...interruptOf(irqc, interrupt)))),
+    ],
+    children: [],
+  };
+}
+
+/**
+ * Memory that other VMs share, with a doorbell. Linux's driver reads one half and writes the other: the first VM that has
+ * the memory writes the lower half.
+ */
+function ipcNode(topology: Topology, vm: Vm, ipc: Ipc, at: At): DtNode {
+  const { irqc } = topology.board;
+  const first = topology.vms.find(({ ipcs }) => ipcs.some(({ shmem }) => shmem.id === ipc.shmem.id));
+  const half = Math.floor(ipc.shmem.size / 2);
+  const [lower, upper] = [cells(0, half), cells(half, half)];
+  return {
+    name: `bao-ipcshmem@${unit(ipc.shmem.base)}`,
+    comment: `${ipc.name}, ${at('ipcs', ipc.index)}; a half for each direction`,
+    properties: [
+      property('compatible', string('bao,ipcshmem')),
+      property('reg', range(ipc.shmem.base, BigInt(ipc.shmem.size))),
+      property('read-channel', first === vm ? upper : lower),
+      property('write-channel', first === vm ? lower : upper),
+      property('interrupt-parent', cells({ label: INTERRUPT_PARENT[irqc.kind] })),
+      ...(ipc.interrupts.length === 0
+        ? []
+        : [property('interrupts', ...ipc.interrupts.map((interrupt) => cells(...interruptOf(irqc, interrupt))))]),
+      property('id', cells(ipc.index)),
     ],
     children: [],
   };

@@ -180,7 +180,8 @@ const gic = (compatible: string, reg: DtProperty, gicd: bigint): DtNode => ({
 function controllerNodes({ board }: Topology, vm: Vm): readonly DtNode[] {
   const { irqc } = board;
   const harts = vm.cpus.length;
-  const sources = Math.max(SOURCES, ...vm.remioDevs.map(({ interrupt }) => interrupt));
+  const ipcInterrupts = vm.ipcs.flatMap(({ interrupts }) => interrupts);
+  const sources = Math.max(SOURCES, ...vm.remioDevs.map(({ interrupt }) => interrupt), ...ipcInterrupts);
   switch (irqc.kind) {
     case 'gicv2': {
       const reg = property('reg', range(irqc.gicd, BigInt(GICD_SIZE)), range(irqc.gicc, BigInt(GICC_SIZE)));

@@ -207,7 +207,9 @@ class BaoImport {
       cpus,
       memory: vm.regions.map(({ base, size, phys }) => ({ base, size, ...(phys === undefined ? {} : { phys }) })),
       remioDevs,
-      ipcs: vm.ipcs.map((ipc, n) => this.#ipc(ipc, `IPC object ${n} of VM ${name}`, config, memoryNames)),
+      ipcs: vm.ipcs.map((ipc, n) =>
+        this.#ipc(ipc, `IPC object ${n} of VM ${name}`, config, memoryNames, own?.ipcs[n] ?? {}),
+      ),
       fields: own === undefined ? {} : (relocated(own.fields, this.#options.relocate) as RawMap),
       comments,
     };
@@ -269,7 +271,7 @@ class BaoImport {
     };
   }
 
-  #ipc(ipc: BaoIpc, what: string, config: BaoConfig, memoryNames: readonly string[]): DraftIpc {
+  #ipc(ipc: BaoIpc, what: string, config: BaoConfig, memoryNames: readonly string[], fields: RawMap): DraftIpc {
     const memory = memoryNames[Number(ipc.id)] ?? `memory${ipc.id}`;
     const whole = config.shmemlist[Number(ipc.id)]?.size;
     if (whole === undefined) this.#note('wrong', `${what} names shared memory ${ipc.id}, which there is not`, ipc.at);
@@ -278,7 +280,7 @@ class BaoImport {
       base: ipc.base,
       ...(ipc.size === whole ? {} : { size: ipc.size }),
       interrupts: ipc.interrupts,
-      fields: {},
+      fields,
     };
   }
 

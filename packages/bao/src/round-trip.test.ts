@@ -40,10 +40,11 @@ function roundTrip(
 const saidByBao = ({ arch, sharedMemories, vms }: Topology): unknown => ({
   arch,
   memories: sharedMemories.map(({ id, size, phys }) => ({ id, size, phys })),
-  vms: vms.map(({ id, cpus, memory, remioDevs }) => ({
+  vms: vms.map(({ id, cpus, memory, remioDevs, ipcs }) => ({
     id,
     cpus,
     memory,
+    ipcs: ipcs.map(({ index, size, shmem, interrupts }) => ({ index, size, shmem, interrupts })),
     ends: remioDevs.map(({ dm, type, bindKey, window, interrupt, shmem }) => ({
       dm,
       type,

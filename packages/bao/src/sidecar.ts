@@ -13,8 +13,9 @@ export const SIDECAR_NAME = 'remio.yaml';
 const SAID_BY_BAO = {
   topology: ['shared_memories', 'vms'],
   sharedMemory: ['size', 'phys'],
-  vm: ['cpus', 'memory', 'remio_devs'],
+  vm: ['cpus', 'memory', 'remio_devs', 'ipcs'],
   end: ['type', 'bind_key', 'window', 'interrupt', 'shmem'],
+  ipc: ['memory', 'base', 'size', 'interrupts'],
 } as const;
 
 /** Fields of devices, drivers and programs that are paths, which count from the topology's file. */
@@ -54,6 +55,10 @@ export function relocated(value: Raw, relocate: Relocate): Raw {
 const without = (map: RawMap, fields: readonly string[]): RawMap =>
   Object.fromEntries(Object.entries(map).filter(([name]) => !fields.includes(name)));
 
+/** What a part of a topology says besides what Bao's configuration says. */
+const extras = (raw: Raw | undefined, said: readonly string[], relocate: Relocate): RawMap =>
+  relocated(without(isRawMap(raw) ? raw : {}, said), relocate) as RawMap;
+
 /** What of a topology Bao's configuration cannot say, for an import to read again. */
 export function sidecarText(topology: Topology, source: TopologyText, label: string, relocate: Relocate): string {
   const names = imageNames(topology);
@@ -69,21 +74,22 @@ export function sidecarText(topology: Topology, source: TopologyText, label: str
     vms: topology.vms.map((vm): YamlValue => {
       const raw = vms[vm.name] ?? {};
       const ends = listAt(raw, 'remio_devs');
+      const ipcs = listAt(raw, 'ipcs');
       return {
         image: names[vm.id] ?? '',
         name: vm.name,
-        ...(relocated(without(isRawMap(raw) ? raw : {}, SAID_BY_BAO.vm), relocate) as RawMap),
+        ...extras(raw, SAID_BY_BAO.vm, relocate),
         ...(ends.length === 0
           ? {}
           : {
               remio_devs: vm.remioDevs.map((end) => ({
                 bind_key: end.bindKey,
-                ...(relocated(
-                  without(isRawMap(ends[end.dm]) ? (ends[end.dm] as RawMap) : {}, SAID_BY_BAO.end),
-                  relocate,
-                ) as RawMap),
+                ...extras(ends[end.dm], SAID_BY_BAO.end, relocate),
               })),
             }),
+        ...(vm.ipcs.length === 0
+          ? {}
+          : { ipcs: vm.ipcs.map((ipc) => extras(ipcs[ipc.index], SAID_BY_BAO.ipc, relocate)) }),
       };
     }),
   };
@@ -105,6 +111,7 @@ const sidecarSchema = z.strictObject({
       image: z.string(),
       name: z.string(),
       remio_devs: z.array(z.looseObject({ bind_key: z.bigint() })).optional(),
+      ipcs: z.array(anything).optional(),
     }),
   ),
 });
@@ -116,6 +123,8 @@ export interface Sidecar {
   readonly vms: readonly (SidecarEntry & {
     readonly image: string;
     readonly remioDevs: readonly { readonly bindKey: bigint; readonly fields: RawMap }[];
+    /** By position. */
+    readonly ipcs: readonly RawMap[];
   })[];
 }
 
@@ -151,10 +160,11 @@ export function readSidecar(text: string): { readonly sidecar: Sidecar } | { rea
     sidecar: {
       topology: topology as RawMap,
       sharedMemories: shared_memories.map(({ name, ...fields }) => ({ name, fields: fields as RawMap })),
-      vms: vms.map(({ image, name, remio_devs, ...fields }) => ({
+      vms: vms.map(({ image, name, remio_devs, ipcs, ...fields }) => ({
         image,
         name,
         fields: fields as RawMap,
+        ipcs: (ipcs ?? []) as readonly RawMap[],
         remioDevs: (remio_devs ?? []).map(({ bind_key, ...rest }) => ({ bindKey: bind_key, fields: rest as RawMap })),
       })),
     },
