@@ -1,3 +1,4 @@
+import { dispatcher } from '@remio/backend-vm';
 import { type Lie, type LyingRegister, lyingBackend } from '@remio/hostile';
 import { BlockDevice, type DeviceIo, MemoryStorage, type VirtioDevice } from '@remio/virtio-device';
 import { VirtioBlkDriver } from '@remio/virtio-driver';
@@ -85,7 +86,7 @@ class StatusDisk implements VirtioDevice {
 
 describeCatalogue('catalogue V, transport and block driver', caseIds('V', 12, 18), DEVICE_CASES, async (each) => {
   const device = each.status === undefined ? disk() : new StatusDisk(each.status);
-  expect(await pair(device, drive, lyingBackend(each.lies))).toEqual({
+  expect(await pair(device, drive, lyingBackend(dispatcher, each.lies))).toEqual({
     probe: each.probe,
     requests: each.requests ?? [],
   });
@@ -96,7 +97,7 @@ const ENDINGS = /^(up|no-device|wrong-device|features|queue|config|memory|needs-
 
 /** The driver came to an end of its own; requests that it made ended. */
 async function ends(lies: readonly Lie[]): Promise<void> {
-  const { probe, requests } = await pair(disk(), drive, lyingBackend(lies));
+  const { probe, requests } = await pair(disk(), drive, lyingBackend(dispatcher, lies));
   expect(probe).toMatch(ENDINGS);
   for (const request of requests) expect(['ok', 'io-error', 'unsupported', 'device-broken']).toContain(request);
 }

@@ -20,7 +20,7 @@ interface Driver {
   readonly ring: DriverQueue<number>;
   /** What ended, in order. */
   readonly ended: number[];
-  needsReset: DriverError | undefined;
+  lost: DriverError | undefined;
 }
 
 const bringUp = async (cpu: GuestCpu, end: GuestDeviceEnd, features: bigint, size = 12): Promise<Driver> => {
@@ -29,7 +29,7 @@ const bringUp = async (cpu: GuestCpu, end: GuestDeviceEnd, features: bigint, siz
   const device = found.value;
   const ring = await device.setUpQueue<number>(cpu, 0, size, 1);
   if (!ring.ok) throw new Error(ring.error.detail);
-  const driver: Driver = { device, ring: ring.value, ended: [], needsReset: undefined };
+  const driver: Driver = { device, ring: ring.value, ended: [], lost: undefined };
   const live = await device.goLive(cpu, {
     used: () => {
       do {
@@ -39,8 +39,8 @@ const bringUp = async (cpu: GuestCpu, end: GuestDeviceEnd, features: bigint, siz
       } while (driver.ring.error === undefined && driver.ring.setInterrupts(true));
     },
     configChanged: () => {},
-    needsReset: (error) => {
-      driver.needsReset = error;
+    lost: (error) => {
+      driver.lost = error;
     },
   });
   if (!live.ok) throw new Error(live.error.detail);
@@ -122,8 +122,11 @@ describe('a driver and a device, through traps and hypercalls', () => {
         const driver = await bringUp(cpu, end, layout | featureSet(VIRTIO_F_RING_RESET, VIRTIO_F_NOTIFICATION_DATA));
         for (let token = 0; token < 3; token += 1) ask(driver, token, 1);
         await send(cpu, driver);
-        const reset = await driver.device.resetQueue(cpu, driver.ring);
-        expect(reset).toEqual({ ok: true, value: [0, 1, 2] });
+        let inFlight: readonly number[] = [];
+        const reset = await driver.device.resetQueue(cpu, driver.ring, () => {
+          inFlight = driver.ring.restart();
+        });
+        expect([reset.ok, inFlight]).toEqual([true, [0, 1, 2]]);
         expect(driver.ended).toEqual([]);
         ask(driver, 9, 2);
         await send(cpu, driver);
@@ -144,9 +147,10 @@ describe('a driver and a device, through traps and hypercalls', () => {
         await send(cpu, driver);
         await cpu.load32(end.window.base);
         slow.io?.broken(0, { code: 'test', clause: '2.1.2', detail: 'the device has enough' });
-        while (driver.needsReset === undefined) await cpu.waitForInterrupt();
+        while (driver.lost === undefined) await cpu.waitForInterrupt();
         const again: (readonly number[])[] = [];
-        expect(await driver.device.restart(cpu, () => again.push(driver.ring.restart()))).toMatchObject({ ok: true });
+        const empty = () => void again.push(driver.ring.restart());
+        expect(await driver.device.restart(cpu, empty, driver.lost)).toMatchObject({ ok: true });
         expect(again).toEqual([[0]]);
         ask(driver, 1, 1);
         await send(cpu, driver);

@@ -14,9 +14,8 @@ const ROWS: readonly (readonly string[])[] = [
   ['host-io', 'bao', 'graph'],
   ['hypervisor'],
   ['vm-runtime'],
-  ['world'],
+  ['world', 'hostile'],
   ['frontend-vm', 'backend-vm'],
-  ['hostile'],
   ['cli'],
 ];
 

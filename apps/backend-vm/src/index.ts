@@ -6,5 +6,6 @@ export { type DeviceMaker, deviceMaker, dispatcher, type Registers, type Registe
 
 /** Programs of backend VMs, by the name that a topology gives. */
 export const backendPrograms: Readonly<Record<string, () => GuestProgram>> = {
-  dispatcher: () => dispatcher(deviceMaker()),
+  // Whoever starts the VM anew begins with new devices.
+  dispatcher: () => (cpu, vm) => dispatcher(deviceMaker())(cpu, vm),
 };

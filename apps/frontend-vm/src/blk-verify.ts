@@ -78,6 +78,10 @@ export const blkVerify =
         failed: job.failed,
         counters: { ...driver.counters, accesses: driver.transport.accesses },
       });
+      if (driver.broken !== undefined) {
+        const { code, clause, detail } = driver.broken;
+        throw new Error(`device ${end.name}: ${code} (VirtIO ${clause}): ${detail}`);
+      }
     }
   };
 

@@ -1,15 +1,20 @@
 /**
  * What becomes of a hostile input.
  *
- * - `R`: rejected quietly; the request comes back, and everything goes on
+ * - `R`: rejected quietly; the request comes back or fails alone, and everything goes on
  * - `L`: the queue is latched as broken; DEVICE_NEEDS_RESET, a configuration interrupt, other queues live on (2.1.2)
  * - `I`: ignored, as if it had not been
  * - `C`: it works as a request does
+ * - `N`: the driver resets the device or the queue, and goes on
+ * - `B`: the driver gives up on the device as broken, and says so
  */
-export type Verdict = 'R' | 'L' | 'I' | 'C';
+export type Verdict = 'R' | 'L' | 'I' | 'C' | 'N' | 'B';
 
-/** What was seen: a verdict; `W`, it hangs or is of no use any more; or `F`, it did what nobody may do. */
-export type Seen = Verdict | 'W' | 'F';
+/**
+ * What was seen: a verdict; `W`, it hangs or is of no use any more; `F`, it did what nobody may do; or `-`, the case did
+ * not come about.
+ */
+export type Seen = Verdict | 'W' | 'F' | '-';
 
 /** Catalogues: A, what a driver may try; V, what a device may try. */
 export type CaseId = `${'A' | 'V'}${number}`;
@@ -52,7 +57,7 @@ export const trialOf = (each: HostileCase, on: string, layout: Layout, outcome: 
   on,
   layout,
   ...outcome,
-  ok: each.expected.some((verdict) => verdict === outcome.seen),
+  ok: outcome.seen === '-' || each.expected.some((verdict) => verdict === outcome.seen),
 });
 
 /** Ids from `first` to `last` of a catalogue. */

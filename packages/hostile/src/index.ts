@@ -1,6 +1,8 @@
 export * from './catalogue.js';
 export { type DeviceCase, deviceCase, requestCase } from './device-cases/device-case.js';
 export * from './device-target.js';
+export * from './driver-cases/index.js';
+export { LieLog, type Registers } from './driver-cases/liar.js';
 export * from './driver-cases/lie.js';
 export * from './driver-cases/lying-backend.js';
 export * from './families/index.js';
@@ -8,5 +10,8 @@ export * from './family.js';
 export * from './guest-target.js';
 export * from './hostile-driver.js';
 export * from './hostile-driver-program.js';
+export * from './platform/hostile-platform.js';
+export * from './platform/try-device.js';
+export * from './platform/try-driver.js';
 export * from './registers-target.js';
 export * from './try-device.js';

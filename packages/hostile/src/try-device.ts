@@ -12,6 +12,13 @@ import { HostileDriver } from './hostile-driver.js';
 /** Catalogue A for any device. */
 export const DEVICE_CASES: readonly DeviceCase[] = [...CHAIN_CASES, ...RING_CASES, ...REGISTER_CASES, ...LIFE_CASES];
 
+/** The cases that can be tried on a device, in a layout of its queues. */
+export function deviceCasesFor(deviceId: number, offered: bigint, layout: Layout): readonly DeviceCase[] {
+  if (layout === 'packed' && !hasFeature(offered, VIRTIO_F_RING_PACKED)) return [];
+  const [, own] = familyOf(deviceId);
+  return [...DEVICE_CASES, ...own].filter(({ layouts, ring }) => layouts.includes(layout) && (ring & ~offered) === 0n);
+}
+
 /** Which cases are tried. */
 export interface DeviceTrials {
   /** Name of the device, for the table. */
@@ -23,14 +30,12 @@ export interface DeviceTrials {
 
 /** Tries catalogue A on a device, case by case; each begins with a reset and ends with a device that works. */
 export async function* tryDevice(target: DeviceTarget, { name, layouts, wants }: DeviceTrials): AsyncGenerator<Trial> {
-  const [family, own] = familyOf(Number(await target.read(MMIO.DeviceID, 4)));
+  const deviceId = Number(await target.read(MMIO.DeviceID, 4));
+  const [family] = familyOf(deviceId);
   const driver = new HostileDriver(target, family);
   for (const layout of layouts) {
-    const offered = await driver.offered();
-    if (layout === 'packed' && !hasFeature(offered, VIRTIO_F_RING_PACKED)) continue;
-    for (const each of [...DEVICE_CASES, ...own]) {
-      const possible = each.layouts.includes(layout) && (each.ring & ~offered) === 0n;
-      if (!possible || wants?.(each) === false) continue;
+    for (const each of deviceCasesFor(deviceId, await driver.offered(), layout)) {
+      if (wants?.(each) === false) continue;
       yield trialOf(each, name, layout, await tryCase(driver, each, layout));
     }
   }

@@ -1,9 +1,10 @@
 import { err, ok, type Result } from '@remio/base';
 import type { GuestCpu } from '@remio/guest';
 import type { GuestMemory } from '@remio/guest-memory';
-import type { DriverQueue } from '@remio/virtqueue';
+import type { DriverQueue, QueueError } from '@remio/virtqueue';
 import type { DeviceBringUp } from './bring-up.js';
 import { type DriverError, driverError } from './driver-error.js';
+import type { Expectation } from './watch.js';
 
 /** A buffer in the shared memory. */
 interface Slot {
@@ -33,8 +34,9 @@ async function setUp(
   device: DeviceBringUp,
   index: number,
   { buffers, size }: BufferRingOptions,
+  expects: Expectation,
 ): Promise<Result<Ring, DriverError>> {
-  const queue = await device.setUpQueue<Slot>(cpu, index, buffers, 1);
+  const queue = await device.setUpQueue<Slot>(cpu, index, buffers, 1, expects);
   if (!queue.ok) return queue;
   const { allocator } = device;
   const area = allocator.allocate(queue.value.size * size);
@@ -47,6 +49,13 @@ async function setUp(
     return { address, offset: allocator.memory.locate(address, size), size };
   });
   return ok({ device, index, queue: queue.value, slots, memory: allocator.memory });
+}
+
+/** The device broke a ring, and is of no use any more. */
+function brokenRing(device: DeviceBringUp, { clause, detail }: QueueError): DriverError {
+  const error = driverError('queue', clause, detail);
+  device.lose(error);
+  return error;
 }
 
 /** A queue in which a driver keeps buffers for what its device will say, each with one descriptor. */
@@ -68,7 +77,7 @@ export class ReceiveRing {
     index: number,
     options: BufferRingOptions,
   ): Promise<Result<ReceiveRing, DriverError>> {
-    const ring = await setUp(cpu, device, index, options);
+    const ring = await setUp(cpu, device, index, options, 'events');
     return ring.ok ? ok(new ReceiveRing(ring.value)) : ring;
   }
 
@@ -79,12 +88,12 @@ export class ReceiveRing {
 
   /** Takes over what the device has used; returns what is wrong with the ring, if anything is. */
   reap(): DriverError | undefined {
-    const { queue } = this.#ring;
+    const { queue, device } = this.#ring;
     do {
       for (;;) {
         const element = queue.popUsed();
         if (element.kind === 'empty') break;
-        if (element.kind === 'broken') return driverError('queue', element.error.clause, element.error.detail);
+        if (element.kind === 'broken') return brokenRing(device, element.error);
         if (element.written > 0) this.#received.push({ slot: element.token, length: element.written });
         else this.#offer(element.token);
       }
@@ -146,7 +155,7 @@ export class SendRing {
     index: number,
     options: BufferRingOptions,
   ): Promise<Result<SendRing, DriverError>> {
-    const ring = await setUp(cpu, device, index, options);
+    const ring = await setUp(cpu, device, index, options, 'room');
     return ring.ok ? ok(new SendRing(ring.value)) : ring;
   }
 
@@ -167,11 +176,11 @@ export class SendRing {
 
   /** Takes buffers back that the device has used; returns what is wrong with the ring, if anything is. */
   reap(): DriverError | undefined {
-    const { queue, slots } = this.#ring;
+    const { queue, slots, device } = this.#ring;
     for (;;) {
       const element = queue.popUsed();
       if (element.kind === 'empty') return undefined;
-      if (element.kind === 'broken') return driverError('queue', element.error.clause, element.error.detail);
+      if (element.kind === 'broken') return brokenRing(device, element.error);
       slots.push(element.token);
     }
   }

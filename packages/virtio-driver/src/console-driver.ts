@@ -112,7 +112,7 @@ export class VirtioConsoleDriver {
         driver.#sizeChanged = true;
         driver.happened();
       },
-      needsReset: (error) => driver.#fail(error),
+      lost: (error) => driver.#fail(error),
     });
     if (!live.ok) return live;
     driver.#sizeChanged = hasFeature(device.features, VIRTIO_CONSOLE_F_SIZE);

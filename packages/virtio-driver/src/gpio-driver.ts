@@ -25,7 +25,7 @@ import {
 } from '@remio/virtio-spec';
 import { DeviceBringUp } from './bring-up.js';
 import { type DriverError, driverError } from './driver-error.js';
-import { RequestQueue } from './request-queue.js';
+import { RequestQueue, restartQueues } from './request-queue.js';
 
 /** Bytes of all names together that a driver is ready for. */
 const NAMES_MAX = 0x1_0000;
@@ -82,6 +82,7 @@ export class VirtioGpioDriver {
           depth: EVENTS,
           requestSize: GPIO_IRQ_REQUEST_SIZE,
           replySize: GPIO_IRQ_RESPONSE_SIZE,
+          expects: 'events',
         })
       : undefined;
     if (events !== undefined && !events.ok) return events;
@@ -91,9 +92,7 @@ export class VirtioGpioDriver {
         for (const queue of queues) queue.reap();
       },
       configChanged: () => {},
-      needsReset: (error) => {
-        for (const queue of queues) queue.fail(error);
-      },
+      lost: (error) => restartQueues(cpu, device, queues, error),
     });
     return live.ok ? ok(new VirtioGpioDriver(features, lines, names, requests.value, events?.value)) : live;
   }
@@ -140,7 +139,7 @@ export class VirtioGpioDriver {
     const replies = await events.ask([
       { parts: [Uint8Array.of(line & 0xff, line >> 8)], room: GPIO_IRQ_RESPONSE_SIZE },
     ]);
-    return replies === undefined ? err(failure(events)) : ok(replies[0]?.[0] === VIRTIO_GPIO_IRQ_STATUS_VALID);
+    return replies === undefined ? err(events.failure) : ok(replies[0]?.[0] === VIRTIO_GPIO_IRQ_STATUS_VALID);
   }
 
   async #value(type: number, gpio: number, value: number): GpioOutcome {
@@ -153,9 +152,6 @@ export class VirtioGpioDriver {
   async #ask(type: number, gpio: number, value: number, room: number): Promise<Result<Uint8Array, DriverError>> {
     const replies = await this.#requests.ask([{ parts: [structBytes(GPIO_REQUEST, { type, gpio, value })], room }]);
     const [reply] = replies ?? [];
-    return reply === undefined ? err(failure(this.#requests)) : ok(reply);
+    return reply === undefined ? err(this.#requests.failure) : ok(reply);
   }
 }
-
-const failure = ({ broken }: RequestQueue): DriverError =>
-  broken ?? driverError('queue', '5.18', 'the device is broken');

@@ -17,7 +17,7 @@ import {
 } from '@remio/virtio-spec';
 import { DeviceBringUp } from './bring-up.js';
 import { type DriverError, driverError } from './driver-error.js';
-import { RequestQueue } from './request-queue.js';
+import { RequestQueue, restartQueues } from './request-queue.js';
 
 /** Bytes of one segment, at most. */
 const SEGMENT_MAX = 256;
@@ -59,7 +59,7 @@ export class VirtioI2cDriver {
     const live = await device.goLive(cpu, {
       used: () => requests.value.reap(),
       configChanged: () => {},
-      needsReset: (error) => requests.value.fail(error),
+      lost: (error) => restartQueues(cpu, device, [requests.value], error),
     });
     return live.ok ? ok(new VirtioI2cDriver(device.features, requests.value)) : live;
   }
@@ -81,8 +81,7 @@ export class VirtioI2cDriver {
         };
       }),
     );
-    if (replies === undefined)
-      return err(this.#requests.broken ?? driverError('queue', '5.16', 'the device is broken'));
+    if (replies === undefined) return err(this.#requests.failure);
     const read: Uint8Array[] = [];
     for (const [n, segment] of segments.entries()) {
       const reply = replies[n];

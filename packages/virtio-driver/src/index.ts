@@ -20,4 +20,6 @@ export * from './request-queue.js';
 export * from './rng-driver.js';
 export * from './shared-allocator.js';
 export * from './shared-pool.js';
+export * from './vcpu-timer.js';
 export * from './vsock-driver.js';
+export { type Expectation, PATIENCE, type Patience, patienceOf } from './watch.js';

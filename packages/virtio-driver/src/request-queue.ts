@@ -3,6 +3,7 @@ import type { GuestCpu } from '@remio/guest';
 import type { DriverQueue } from '@remio/virtqueue';
 import type { DeviceBringUp } from './bring-up.js';
 import { type DriverError, driverError } from './driver-error.js';
+import type { Expectation } from './watch.js';
 
 /** A request: what the device reads, and how many bytes it may write. */
 export interface QueueRequest {
@@ -18,6 +19,8 @@ export interface RequestQueueOptions {
   /** Bytes of a request and of a reply, at most. */
   readonly requestSize: number;
   readonly replySize: number;
+  /** Absent: every request is answered, sooner or later. */
+  readonly expects?: Expectation;
 }
 
 /** Memory of one request, and its end. */
@@ -28,6 +31,8 @@ interface Slot {
   returned: Uint8Array | undefined;
   /** Nobody waits for its reply. */
   unawaited: boolean;
+  /** The device was reset while it had the request: whether it was carried out, nobody knows. */
+  lost: boolean;
 }
 
 /** Descriptors of a request: what the device reads, what it writes. */
@@ -48,6 +53,7 @@ export class RequestQueue {
   /** Requests that can be made together, at most: fewer than wanted if the device's queue is smaller. */
   readonly depth: number;
   #broken: DriverError | undefined;
+  #reset: DriverError | undefined;
 
   private constructor(
     cpu: GuestCpu,
@@ -72,8 +78,9 @@ export class RequestQueue {
     index: number,
     options: RequestQueueOptions,
   ): Promise<Result<RequestQueue, DriverError>> {
-    const { depth, requestSize, replySize } = options;
-    const ring = await device.setUpQueue<Slot>(cpu, index, depth * REQUEST_DESCRIPTORS, REQUEST_DESCRIPTORS);
+    const { depth, requestSize, replySize, expects } = options;
+    const descriptors = depth * REQUEST_DESCRIPTORS;
+    const ring = await device.setUpQueue<Slot>(cpu, index, descriptors, REQUEST_DESCRIPTORS, expects);
     if (!ring.ok) return ring;
     const free: Slot[] = [];
     while (free.length < Math.min(depth, Math.floor(ring.value.size / REQUEST_DESCRIPTORS))) {
@@ -82,7 +89,7 @@ export class RequestQueue {
       if (request === undefined || reply === undefined) {
         return err(driverError('memory', '2.7', `the shared memory has no room for the requests of queue ${index}`));
       }
-      free.push({ request, reply, returned: undefined, unawaited: false });
+      free.push({ request, reply, returned: undefined, unawaited: false, lost: false });
     }
     return ok(new RequestQueue(cpu, device, index, ring.value, options, free));
   }
@@ -92,9 +99,14 @@ export class RequestQueue {
     return this.#broken;
   }
 
+  /** Why {@link ask} had no reply last. */
+  get failure(): DriverError {
+    return this.#broken ?? this.#reset ?? driverError('queue', '2.7', 'the device is broken');
+  }
+
   /**
    * Makes requests together, in order, and waits for their replies.
-   * @returns what the device wrote of each; undefined if the queue is broken
+   * @returns what the device wrote of each; undefined if the queue is broken, or was reset meanwhile
    */
   async ask(requests: readonly QueueRequest[]): Promise<readonly Uint8Array[] | undefined> {
     const slots = await this.#submit(requests, false);
@@ -104,6 +116,10 @@ export class RequestQueue {
       if (replies.length === slots.length) {
         this.#free.push(...slots);
         return replies;
+      }
+      if (slots.some(({ lost }) => lost)) {
+        this.#free.push(...slots);
+        return undefined;
       }
       if (this.#broken !== undefined) return undefined;
       await this.#cpu.waitForInterrupt();
@@ -120,6 +136,15 @@ export class RequestQueue {
     this.#broken ??= error;
   }
 
+  /** The device has let go of the queue: requests in flight are not made again, since they may have been carried out. */
+  restart(error: DriverError): void {
+    this.#reset = error;
+    for (const slot of this.#ring.restart()) {
+      if (slot.unawaited) this.#free.push(slot);
+      else slot.lost = true;
+    }
+  }
+
   /** Takes what the device has used; to be called on its interrupt. */
   reap(): void {
     const { memory } = this.#device.allocator;
@@ -128,7 +153,7 @@ export class RequestQueue {
         const element = this.#ring.popUsed();
         if (element.kind === 'empty') break;
         if (element.kind === 'broken') {
-          this.fail(driverError('queue', element.error.clause, element.error.detail));
+          this.#device.lose(driverError('queue', element.error.clause, element.error.detail));
           return;
         }
         const { token: slot, written } = element;
@@ -160,6 +185,7 @@ export class RequestQueue {
     const slot = this.#free.pop();
     assert(slot !== undefined, 'a slot is free');
     slot.returned = undefined;
+    slot.lost = false;
     slot.unawaited = unawaited;
     const { memory } = this.#device.allocator;
     let length = 0;
@@ -173,4 +199,21 @@ export class RequestQueue {
     assert(this.#ring.add([{ address: slot.request, length }], writable, slot), 'the ring has room for a free slot');
     return slot;
   }
+}
+
+/**
+ * Resets a device that has nothing but queues of requests, of which none depends on an earlier one: those in flight fail,
+ * later ones are made as ever.
+ */
+export async function restartQueues(
+  cpu: GuestCpu,
+  device: DeviceBringUp,
+  queues: readonly RequestQueue[],
+  error: DriverError,
+): Promise<void> {
+  const empty = (): void => {
+    for (const queue of queues) queue.restart(error);
+  };
+  const restarted = await device.restart(cpu, empty, error);
+  if (!restarted.ok) for (const queue of queues) queue.fail(restarted.error);
 }

@@ -4,6 +4,7 @@ import { DEVICE_ID_ENTROPY, ENTROPY_REQUESTQ } from '@remio/virtio-spec';
 import type { DriverQueue } from '@remio/virtqueue';
 import { DeviceBringUp } from './bring-up.js';
 import { type DriverError, driverError } from './driver-error.js';
+import type { Patience } from './watch.js';
 
 /** Answers without a byte that a driver takes before it gives up on the device: each must bring one (5.4.6.2). */
 const EMPTY_ANSWERS_MAX = 16;
@@ -13,6 +14,8 @@ export interface RngDriverOptions {
   readonly depth?: number;
   /** Bytes of one request. */
   readonly requestSize?: number;
+  /** How long the device has to answer; absent: half a minute. */
+  readonly patience?: Patience;
 }
 
 /** A buffer of a request, and where it lies in the shared memory. */
@@ -57,7 +60,7 @@ export class VirtioRngDriver {
     options: RngDriverOptions = {},
   ): Promise<Result<VirtioRngDriver, DriverError>> {
     const { depth = 8, requestSize = 64 * 1024 } = options;
-    const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_ENTROPY, 0n);
+    const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_ENTROPY, 0n, options.patience);
     if (!found.ok) return found;
     const device = found.value;
     const ring = await device.setUpQueue<Slot>(cpu, ENTROPY_REQUESTQ, depth, 1);
@@ -75,9 +78,7 @@ export class VirtioRngDriver {
     const live = await device.goLive(cpu, {
       used: () => driver.#used(),
       configChanged: () => {},
-      needsReset: (error) => {
-        driver.#broken ??= error;
-      },
+      lost: (error) => driver.#restart(cpu, error),
     });
     return live.ok ? ok(driver) : live;
   }
@@ -116,13 +117,25 @@ export class VirtioRngDriver {
     }
   }
 
+  /** Resets the device: what it had not answered is asked for again. */
+  async #restart(cpu: GuestCpu, error: DriverError): Promise<void> {
+    const empty = (): void => {
+      for (const slot of this.#ring.restart()) {
+        this.#asked -= slot.asked;
+        this.#slots.push(slot);
+      }
+    };
+    const restarted = await this.#device.restart(cpu, empty, error);
+    if (!restarted.ok) this.#broken ??= restarted.error;
+  }
+
   #used(): void {
     do {
       for (;;) {
         const element = this.#ring.popUsed();
         if (element.kind === 'empty') break;
         if (element.kind === 'broken') {
-          this.#broken ??= driverError('queue', element.error.clause, element.error.detail);
+          this.#device.lose(driverError('queue', element.error.clause, element.error.detail));
           return;
         }
         this.#take(element.token, element.written);

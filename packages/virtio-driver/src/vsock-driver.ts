@@ -75,7 +75,7 @@ export class VirtioVsockDriver {
     const live = await device.goLive(cpu, {
       used: () => driver.#used(),
       configChanged: () => {},
-      needsReset: (error) => driver.#fail(error),
+      lost: (error) => driver.#fail(error),
     });
     if (!live.ok) return live;
     await driver.flush(cpu);

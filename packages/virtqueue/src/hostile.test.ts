@@ -306,6 +306,13 @@ describe('catalogue B: a hostile device', () => {
     expect(driver.popUsed()).toMatchObject({ kind: 'broken', error: { code: 'used-twice' } });
   });
 
+  it('V2 (2.7.8): an id that the device was not shown yet breaks the queue', () => {
+    const { driver, answer } = start();
+    driver.add([], [{ address: BASE + 0x2000n, length: 10 }], 'unseen');
+    answer(1, [2, 0]);
+    expect(driver.popUsed()).toMatchObject({ kind: 'broken', error: { code: 'used-twice' } });
+  });
+
   it('V3 (2.7.8.2): a length beyond the room is cut and counted', () => {
     const { driver, answer } = start();
     answer(1, [0, 11]);

@@ -28,6 +28,7 @@ import type { DriverQueue, GuestBuffer, QueueConfig, QueueError, UsedElement } f
  */
 export class PackedDriverQueue<Token> implements DriverQueue<Token> {
   readonly size: number;
+  onPublish: () => void = () => {};
   readonly #memory: GuestMemory;
   readonly #areas: PackedAreas;
   readonly #ring: RingPositions;
@@ -51,6 +52,7 @@ export class PackedDriverQueue<Token> implements DriverQueue<Token> {
   /** Where the device writes its next used descriptor. */
   #used = 0;
   #error: QueueError | undefined;
+  #returned = 0;
 
   private constructor(
     memory: GuestMemory,
@@ -95,6 +97,10 @@ export class PackedDriverQueue<Token> implements DriverQueue<Token> {
     return this.#error;
   }
 
+  get returned(): number {
+    return this.#returned;
+  }
+
   /** How often the device claimed to have written more than it was given room for (2.8.4). */
   get clamped(): number {
     return this.#requests.clamped;
@@ -137,6 +143,7 @@ export class PackedDriverQueue<Token> implements DriverQueue<Token> {
     if (first === undefined) return false;
     const memory = this.#memory;
     this.#requests.publish();
+    this.onPublish();
     // 2.8.21.1: all descriptors are visible before the flags of the first, and those before the device's wish is read.
     memory.storeU16(this.#descriptorAt(before) + PDESC_FLAGS, first);
     this.#firstFlags = undefined;
@@ -150,7 +157,10 @@ export class PackedDriverQueue<Token> implements DriverQueue<Token> {
   popUsed(): UsedElement<Token> {
     if (this.#error !== undefined) return { kind: 'broken', error: this.#error };
     const earlier = this.#ended.shift();
-    if (earlier !== undefined) return { kind: 'used', token: earlier.token, written: earlier.written };
+    if (earlier !== undefined) {
+      this.#returned += 1;
+      return { kind: 'used', token: earlier.token, written: earlier.written };
+    }
     const at = this.#descriptorAt(this.#used);
     const flags = this.#memory.loadU16(at + PDESC_FLAGS);
     if (this.#ring.owner(this.#used, flags) !== 'used') return { kind: 'empty' };

@@ -33,6 +33,7 @@ import type { DriverQueue, GuestBuffer, QueueConfig, QueueError, UsedElement } f
  */
 export class SplitDriverQueue<Token> implements DriverQueue<Token> {
   readonly size: number;
+  onPublish: () => void = () => {};
   readonly #memory: GuestMemory;
   readonly #areas: SplitAreas;
   readonly #eventIdx: boolean;
@@ -52,6 +53,7 @@ export class SplitDriverQueue<Token> implements DriverQueue<Token> {
   #published = 0;
   #lastUsed = 0;
   #error: QueueError | undefined;
+  #returned = 0;
 
   private constructor(
     memory: GuestMemory,
@@ -96,6 +98,10 @@ export class SplitDriverQueue<Token> implements DriverQueue<Token> {
     return this.#error;
   }
 
+  get returned(): number {
+    return this.#returned;
+  }
+
   /** How often the device claimed to have written more than it was given room for (2.7.8.2). */
   get clamped(): number {
     return this.#requests.clamped;
@@ -132,6 +138,7 @@ export class SplitDriverQueue<Token> implements DriverQueue<Token> {
     if (before === this.#availIdx) return false;
     const { avail, used } = this.#areas;
     this.#requests.publish();
+    this.onPublish();
     // 2.7.13.3: the entries are visible before the index, and the index before the device's wish is read.
     this.#memory.storeU16(avail + AVAIL_IDX, this.#availIdx);
     this.#published = this.#availIdx;
@@ -145,7 +152,10 @@ export class SplitDriverQueue<Token> implements DriverQueue<Token> {
   popUsed(): UsedElement<Token> {
     if (this.#error !== undefined) return { kind: 'broken', error: this.#error };
     const earlier = this.#ended.shift();
-    if (earlier !== undefined) return { kind: 'used', token: earlier.token, written: earlier.written };
+    if (earlier !== undefined) {
+      this.#returned += 1;
+      return { kind: 'used', token: earlier.token, written: earlier.written };
+    }
     const { used } = this.#areas;
     const ready = distance(this.#memory.loadU16(used + USED_IDX), this.#lastUsed);
     if (ready === 0) return { kind: 'empty' };

@@ -109,6 +109,10 @@ export interface DriverQueue<Token> {
   readonly free: number;
   readonly inFlight: number;
   readonly error: QueueError | undefined;
+  /** Requests that {@link popUsed} gave back since the queue was made: whoever watches sees that something ends. */
+  readonly returned: number;
+  /** Told when chains were made available, before the device is asked whether it wants to know. */
+  onPublish: () => void;
   /** Makes a chain available (seen by the device after {@link publish}). False: not enough descriptors are free. */
   add(readable: readonly GuestBuffer[], writable: readonly GuestBuffer[], token: Token): boolean;
   /** Publishes what was added; returns whether the device wants a notification (2.7.10). */

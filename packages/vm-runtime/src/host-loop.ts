@@ -43,3 +43,17 @@ export const hostLoop: HostLoop = {
   // Work takes the time that it takes.
   spent() {},
 };
+
+/**
+ * The host's event loop with a clock that goes faster than the host's: whoever waits for a time-out waits less.
+ * @param rate nanoseconds that pass in one of the host's, 1 and up
+ */
+export function fasterLoop(rate: number): HostLoop {
+  const started = hrtime.bigint();
+  const now = (): bigint => started + (hrtime.bigint() - started) * BigInt(rate);
+  return {
+    ...hostLoop,
+    now,
+    wakeAt: (time, cpu, work) => hostLoop.wakeAt(hrtime.bigint() + (time - now()) / BigInt(rate), cpu, work),
+  };
+}

@@ -3,7 +3,7 @@ import type { Guest } from '@remio/guest';
 import { Platform, type PlatformEvent, type PlatformHost } from '@remio/hypervisor/platform';
 import type { HypervisorTransport, VmTransport } from '@remio/protocol';
 import type { Topology, Vm } from '@remio/topology';
-import { hostLoop } from './host-loop.js';
+import { type HostLoop, hostLoop } from './host-loop.js';
 import { VmHost, type VmReport } from './vm-host.js';
 
 /** What an in-process platform tells. */
@@ -12,6 +12,14 @@ export interface InprocEvents {
   log(vm: Vm, line: string): void;
   platform?(event: PlatformEvent): void;
   onStep?: PlatformHost['onStep'];
+}
+
+/** How an in-process platform runs. */
+export interface InprocOptions {
+  /** The memory behind a shared memory; an array of this process if absent. */
+  readonly shared?: (id: number) => ArrayBuffer | SharedArrayBuffer;
+  /** Time for the VMs, and when they run; absent: the host's own. */
+  readonly loop?: HostLoop;
 }
 
 /**
@@ -23,6 +31,7 @@ export class InprocEngine {
   readonly platform: Platform;
   readonly #host: VmHost;
   #deadlineTimer: NodeJS.Timeout | undefined;
+  #incarnation = 1;
 
   private constructor(platform: Platform, host: VmHost) {
     this.platform = platform;
@@ -32,13 +41,12 @@ export class InprocEngine {
   /**
    * Builds the platform; nothing runs before {@link start}.
    * @param program what a VM runs
-   * @param shared the memory behind a shared memory; an array of this process if absent
    */
   static create(
     topology: Topology,
     program: (vm: Vm) => Guest,
     events: InprocEvents,
-    shared: (id: number) => ArrayBuffer | SharedArrayBuffer = privateMemory(topology),
+    { shared = privateMemory(topology), loop = hostLoop }: InprocOptions = {},
   ): Result<InprocEngine, string> {
     const link = new CallLink(topology, events);
     const platform = Platform.create(topology, {
@@ -53,7 +61,7 @@ export class InprocEngine {
       vms: topology.vms.map((vm) => ({ vm, program: program(vm) })),
       shared,
       transport: link.vms,
-      loop: hostLoop,
+      loop,
       leases: false,
       log: events.log,
     });
@@ -64,7 +72,17 @@ export class InprocEngine {
 
   /** Switches every VM on. */
   start(): void {
-    for (const vm of this.platform.topology.vms) this.platform.attach(vm.id, 1);
+    for (const vm of this.platform.topology.vms) this.platform.attach(vm.id, this.#incarnation);
+  }
+
+  /** A VM's process ends without a word, and another one takes the VM: what it runs begins anew. */
+  async crash(name: string): Promise<void> {
+    const vm = this.platform.topology.vms[this.vm(name)];
+    assert(vm !== undefined, `the topology has a VM ${name}`);
+    this.platform.lost(vm.id);
+    await this.#host.crash(vm);
+    this.#incarnation += 1;
+    this.platform.attach(vm.id, this.#incarnation);
   }
 
   /** Ends everything; settles when files and sockets of the VMs are closed. */

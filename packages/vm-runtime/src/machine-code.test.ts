@@ -65,7 +65,7 @@ class Bench {
       topologyOf(arch),
       (vm) => guests[vm.name === 'backend' ? 'backend' : 'guest'],
       { report: (_, event) => this.reports.push(event), log: (_, line) => this.logs.push(line) },
-      () => this.shmem,
+      { shared: () => this.shmem },
     );
     assert(engine.ok, 'the platform is sound');
     this.engine = engine.value;

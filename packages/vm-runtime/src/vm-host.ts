@@ -55,7 +55,8 @@ export class VmHost {
   readonly #index: (number | undefined)[];
   /** By index of the vCPU: what takes its timer back. */
   readonly #timers: ((() => void) | undefined)[] = [];
-  readonly #releases: (() => Promise<void>)[] = [];
+  /** By VM: what gives back what it has of the host. */
+  readonly #releases = new Map<VmId, (() => Promise<void>)[]>();
   #stopped = false;
 
   constructor(options: VmHostOptions) {
@@ -149,7 +150,28 @@ export class VmHost {
     this.#stopped = true;
     for (const seat of this.#seats) seat.stop();
     for (const cancel of this.#timers) cancel?.();
-    await Promise.all(this.#releases.splice(0).map((release) => release()));
+    await Promise.all(this.#options.vms.map(({ vm }) => this.#release(vm.id)));
+  }
+
+  /**
+   * A VM's process ends without a word: nothing that its vCPUs were doing goes on, and nobody is told. Settles when what it
+   * had of the host was given back, as a system does for a process; then it may be switched on again.
+   */
+  async crash(vm: Vm): Promise<void> {
+    this.#leases[vm.id]?.clear();
+    for (const cpu of vm.cpus) {
+      const index = this.#index[cpu];
+      if (index === undefined) continue;
+      this.#runner.stop(index);
+      this.#timers[index]?.();
+    }
+    await this.#release(vm.id);
+  }
+
+  async #release(vm: VmId): Promise<void> {
+    const releases = this.#releases.get(vm) ?? [];
+    this.#releases.delete(vm);
+    await Promise.all(releases.map((release) => release()));
   }
 
   #complete(index: number, completion: Completion): void {
@@ -260,7 +282,7 @@ export class VmHost {
       },
       spent: (work, amount = 1) => loop.spent(work, amount),
       onStop: (release) => {
-        this.#releases.push(release);
+        this.#releases.set(vm.id, [...(this.#releases.get(vm.id) ?? []), release]);
       },
     };
   }

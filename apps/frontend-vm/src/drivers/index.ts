@@ -81,7 +81,8 @@ export const drivers = (): GuestProgram => async (cpu, vm) => {
         await run();
         vm.report({ kind: 'driver-ended', ...of });
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
+        // What is no plain error is a mistake of the driver's: its name tells which.
+        const reason = error instanceof Error && error.name === 'Error' ? error.message : String(error);
         failures.push(`${name}: ${reason}`);
         vm.log(`driver of ${name}: ${reason}`);
         vm.report({ kind: 'driver-failed', ...of, reason });

@@ -1,12 +1,11 @@
 import { formatIpv4, lengthOf, NetStack, NO_OFFLOADS, Patience, peek, type StackCounters } from '@remio/ethernet';
 import type { GuestCpu, GuestDeviceEnd } from '@remio/guest';
 import type { NetstackOptions } from '@remio/topology';
-import { type NetLane, VirtioNetDriver } from '@remio/virtio-driver';
+import { type NetLane, VcpuTimer, VirtioNetDriver } from '@remio/virtio-driver';
 import { NET_HEADER_SIZE, VIRTIO_NET_HDR_F_DATA_VALID, VIRTIO_NET_HDR_F_NEEDS_CSUM } from '@remio/virtio-spec';
 import { hostTurn } from './host-turn.js';
 import type { DriverProgram } from './index.js';
 import { orThrow } from './or-throw.js';
-import { VcpuTimer } from './vcpu-timer.js';
 
 /** Bytes of a receive buffer: a frame of the Ethernet MTU fits; longer ones take several. */
 const RECEIVE_BYTES = 2048;

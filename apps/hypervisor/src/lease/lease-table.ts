@@ -67,6 +67,12 @@ export class LeaseTable {
     this.#profile = profile;
   }
 
+  /** The VM is gone, and with it what it was told. */
+  clear(): void {
+    this.#ends.length = 0;
+    this.#holders.clear();
+  }
+
   /** Takes a request that was sent ahead. Its device is ready: both of its ends are up, and stay so. */
   lease(lease: Lease): void {
     const known = this.#ends[lease.dm];

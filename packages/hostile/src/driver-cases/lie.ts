@@ -20,7 +20,7 @@ export type RingTrick =
   | 'index-back'
   /** Split, IN_ORDER: a later request is used before an earlier one. */
   | 'out-of-order'
-  /** Descriptors are overwritten whenever no chain is available. */
+  /** Descriptors are overwritten before their request is used. */
   | 'rewrite'
   /** Requests are taken, and never used. */
   | 'never'
@@ -30,10 +30,33 @@ export type RingTrick =
   | 'storm'
   /** No notification is ever wanted, and nothing is looked at without one. */
   | 'no-kicks'
-  /** The device forgets everything, as when its process was started anew. */
+  /** The device forgets everything. */
   | 'forget'
+  /** The backend ends without a word, and begins anew. */
+  | 'crash'
   /** DEVICE_NEEDS_RESET. */
   | 'needs-reset';
+
+/** A trick with a queue, after so many requests that were ended as they should. */
+export interface TrickLie {
+  readonly trick: RingTrick;
+  readonly after: number;
+  /** Absent: with every queue. */
+  readonly queue?: number;
+  /** How often it is played, in all; absent: again and again. */
+  readonly times?: number;
+}
+
+/** What a device wrote into a request's buffers, overwritten before the request is used. */
+export interface ContentLie {
+  readonly content: readonly number[];
+  /** Where in the buffers that the device may write; below 0: so far from their end. */
+  readonly at: number;
+  readonly queue?: number;
+  /** Requests before, which are left alone. */
+  readonly after: number;
+  readonly times?: number;
+}
 
 /** What a device says or does instead of the truth. Reads of one register are counted from 0. */
 export type Lie =
@@ -51,8 +74,15 @@ export type Lie =
   | { readonly register: LyingRegister; readonly counts: true }
   /** DEVICE_NEEDS_RESET from the n-th register access on, with a configuration change interrupt. */
   | { readonly needsResetAfter: number }
-  /** A trick with a queue, after so many requests that were ended as they should. */
-  | { readonly trick: RingTrick; readonly after: number };
+  /** Requests are served and used before the driver notifies. */
+  | { readonly eager: true }
+  /**
+   * The backend also completes an access with the id of one that it was never given, of one that it completed before, or
+   * once more.
+   */
+  | { readonly completes: 'foreign' | 'old' | 'twice' }
+  | ContentLie
+  | TrickLie;
 
-/** The register or the trick that a lie is about. */
-export const isTrick = (lie: Lie): lie is Extract<Lie, { readonly trick: RingTrick }> => 'trick' in lie;
+export const isTrick = (lie: Lie): lie is TrickLie => 'trick' in lie;
+export const isContent = (lie: Lie): lie is ContentLie => 'content' in lie;

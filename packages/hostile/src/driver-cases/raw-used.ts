@@ -51,13 +51,13 @@ export class RawUsed {
     this.#memory.storeU16(this.#at(this.#config.deviceArea) + USED_IDX, (state.usedIdx + by) & 0xffff);
   }
 
-  /** Overwrites what the driver wrote into its descriptors, but for what says whose a packed one is. */
-  scribble(): void {
-    const packed = (this.#queue.save() as SavedSplitQueue | SavedPackedQueue).layout === 'packed';
-    for (let n = 0; n < this.#config.size; n += 1) {
-      const at = this.#at(this.#config.descriptorArea) + PDESC_SIZE * n;
-      this.#memory.bytes(at, packed ? PDESC_ID : PDESC_SIZE).fill(0xff);
-    }
+  /** Overwrites what the driver wrote into the first descriptor of a request, but for what says whose a packed one is. */
+  scribble(head: number): void {
+    const state = this.#queue.save() as SavedSplitQueue | SavedPackedQueue;
+    const packed = state.layout === 'packed';
+    const index = packed ? state.used % this.#config.size : head;
+    const at = this.#at(this.#config.descriptorArea) + PDESC_SIZE * index;
+    this.#memory.bytes(at, packed ? PDESC_ID : PDESC_SIZE).fill(0xff);
   }
 
   #at(address: bigint): number {

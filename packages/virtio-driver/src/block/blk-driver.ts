@@ -24,6 +24,7 @@ import { DeviceBringUp } from '../bring-up.js';
 import type { DriverError } from '../driver-error.js';
 import type { MmioTransport } from '../mmio-transport.js';
 import type { SharedAllocator } from '../shared-allocator.js';
+import type { Patience } from '../watch.js';
 import { type BlkConfig, readBlkConfig, readCapacity } from './blk-config.js';
 import { BlkQueue, type Ended } from './blk-queue.js';
 import type { BlkOutcome, BlkRequest } from './blk-request.js';
@@ -40,6 +41,8 @@ export interface BlkDriverOptions {
   readonly cpus?: number;
   /** Most descriptors of a queue, a power of two. */
   readonly queueSize?: number;
+  /** How long the device has to end a request; absent: half a minute. */
+  readonly patience?: Patience;
 }
 
 /** Counters of a driver; what each access cost is the platform's to tell. */
@@ -49,6 +52,8 @@ export interface BlkCounters {
   notifications: number;
   interrupts: number;
   errors: number;
+  /** Resets of the device, or of one of its queues, after which requests went on. */
+  resets: number;
 }
 
 /** What this driver understands (5.2.3): all but disk geometry, which nobody needs, and zones. */
@@ -73,16 +78,22 @@ const UNDERSTOOD = featureSet(
  *
  * Requests end by the device's interrupt, or by {@link poll}: while many are in flight, whoever has to look after other
  * things anyway looks at the used rings as well, and the device need not interrupt.
+ *
+ * A device that needs a reset, does not answer or breaks its queues is reset, and requests in flight are made again, in
+ * order: reads and writes that may have been carried out already do no harm twice, since nothing that depends on them was
+ * told their end. A request that was in flight in too many resets ends as `io-error`; a device that ends nothing
+ * between its resets is broken, and every request ends as `device-broken`.
  */
 export class VirtioBlkDriver {
   readonly readOnly: boolean;
   readonly features: bigint;
   readonly allocator: SharedAllocator;
-  readonly counters: BlkCounters = { requests: 0, notifications: 0, interrupts: 0, errors: 0 };
+  readonly counters: BlkCounters = { requests: 0, notifications: 0, interrupts: 0, errors: 0, resets: 0 };
   readonly transport: MmioTransport;
   readonly config: BlkConfig;
   /** Called after the capacity changed. */
   onResize: () => void = () => {};
+  readonly #device: DeviceBringUp;
   readonly #queues: readonly BlkQueue[];
   #capacity: bigint;
   #writeback: boolean;
@@ -91,6 +102,7 @@ export class VirtioBlkDriver {
   #broken: DriverError | undefined;
 
   private constructor(device: DeviceBringUp, config: BlkConfig, queues: readonly BlkQueue[]) {
+    this.#device = device;
     this.transport = device.transport;
     this.allocator = device.allocator;
     this.features = device.features;
@@ -107,7 +119,7 @@ export class VirtioBlkDriver {
     end: GuestDeviceEnd,
     options: BlkDriverOptions = {},
   ): Promise<Result<VirtioBlkDriver, DriverError>> {
-    const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_BLOCK, UNDERSTOOD);
+    const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_BLOCK, UNDERSTOOD, options.patience);
     if (!found.ok) return found;
     const device = found.value;
     const config = await readBlkConfig(cpu, device.transport, device.features);
@@ -130,7 +142,7 @@ export class VirtioBlkDriver {
       },
       used: () => driver.#reapAll(cpu, true),
       configChanged: () => driver.#configChanged(cpu),
-      needsReset: (error) => driver.#fail(error),
+      lost: (error) => driver.#restart(cpu, error),
     });
     return live.ok ? ok(driver) : live;
   }
@@ -296,8 +308,8 @@ export class VirtioBlkDriver {
       let woke = false;
       do woke = this.#reap(queue) > 0 || woke;
       while (rearm && this.#interrupts && this.#broken === undefined && queue.setInterrupts(true));
-      if (!woke) continue;
-      if (queue.owner !== undefined && queue.owner !== cpu) queue.owner.sendIpi(queue.owner.index);
+      if (!(queue.refill() || woke)) continue;
+      if (woke && queue.owner !== undefined && queue.owner !== cpu) queue.owner.sendIpi(queue.owner.index);
       if (this.#broken === undefined && queue.publish()) await this.notify(cpu, queue.index);
     }
   }
@@ -306,8 +318,51 @@ export class VirtioBlkDriver {
     if (this.#broken !== undefined) return 0;
     const reaped = queue.reap();
     if (reaped.ok) return reaped.value;
-    this.#fail(reaped.error);
-    return 1;
+    // A queue that the device broke does not stop the others.
+    queue.stop();
+    this.#device.soon(() => this.#resetQueue(queue, reaped.error));
+    return 0;
+  }
+
+  /** Resets one queue, and makes its requests again; the device, if that cannot be done or does not help. */
+  async #resetQueue(queue: BlkQueue, error: DriverError): Promise<void> {
+    if (this.#broken !== undefined || !queue.stopped) return;
+    const { cpu } = this.#device;
+    if (!(await queue.reset(cpu)).ok) {
+      this.#device.lose(error);
+      return;
+    }
+    this.counters.resets += 1;
+    queue.goOn();
+    await this.#goOn(cpu, [queue]);
+  }
+
+  /** Resets the device, and makes the requests again that were in flight. */
+  async #restart(cpu: GuestCpu, error: DriverError): Promise<void> {
+    for (const queue of this.#queues) queue.stop();
+    const empty = (): void => {
+      for (const queue of this.#queues) queue.restart();
+    };
+    const restarted = await this.#device.restart(cpu, empty, error);
+    if (!restarted.ok) {
+      this.#fail(restarted.error);
+      return;
+    }
+    this.counters.resets += 1;
+    if (hasFeature(this.features, VIRTIO_BLK_F_CONFIG_WCE)) await this.setWriteback(cpu, this.#writeback);
+    await this.#configChanged(cpu);
+    for (const queue of this.#queues) queue.goOn();
+    await this.#goOn(cpu, this.#queues);
+  }
+
+  async #goOn(cpu: GuestCpu, queues: readonly BlkQueue[]): Promise<void> {
+    for (const queue of queues) {
+      // Asked for anew: the rings are as at the start.
+      queue.setInterrupts(this.#interrupts);
+      if (queue.publish()) await this.notify(cpu, queue.index);
+      // There is room, and some requests may have ended.
+      if (queue.owner !== undefined && queue.owner !== cpu) queue.owner.sendIpi(queue.owner.index);
+    }
   }
 
   async #configChanged(cpu: GuestCpu): Promise<void> {
@@ -319,12 +374,12 @@ export class VirtioBlkDriver {
     }
   }
 
-  /** Nothing more is to be had from the device: every request in flight ends. */
+  /** Nothing more is to be had from the device: every request in flight ends. Called in an interrupt's handler. */
   #fail(error: DriverError): void {
     this.#broken ??= error;
     for (const queue of this.#queues) {
       queue.fail();
-      queue.owner?.sendIpi(queue.owner.index);
+      if (queue.owner !== this.#device.cpu) queue.owner?.sendIpi(queue.owner.index);
     }
   }
 }

@@ -123,7 +123,7 @@ export class VirtioFsDriver {
         for (const queue of queues) queue.reap();
       },
       configChanged: () => {},
-      needsReset: (error) => {
+      lost: (error) => {
         for (const queue of queues) queue.fail(error);
       },
     });

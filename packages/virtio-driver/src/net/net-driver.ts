@@ -93,7 +93,7 @@ export class VirtioNetDriver {
       configChanged: () => {
         driver.#configChanged = true;
       },
-      needsReset: (error) => {
+      lost: (error) => {
         driver.#broken ??= error;
       },
     });

@@ -156,9 +156,9 @@ export async function setUp(
   const rings: { readonly transmit: DriverQueue<TransmitBuffer>; readonly receive: DriverQueue<ReceiveBuffer> }[] = [];
   const size = options.queueSize ?? 256;
   for (let lane = 0; lane < count; lane += 1) {
-    const receive = await device.setUpQueue<ReceiveBuffer>(cpu, 2 * lane, size, 1);
+    const receive = await device.setUpQueue<ReceiveBuffer>(cpu, 2 * lane, size, 1, 'events');
     if (!receive.ok) return receive;
-    const transmit = await device.setUpQueue<TransmitBuffer>(cpu, 2 * lane + 1, size, 1);
+    const transmit = await device.setUpQueue<TransmitBuffer>(cpu, 2 * lane + 1, size, 1, 'room');
     if (!transmit.ok) return transmit;
     rings.push({ transmit: transmit.value, receive: receive.value });
   }
