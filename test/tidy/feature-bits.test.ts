@@ -147,6 +147,7 @@ const endOf = (): GuestDeviceEnd => ({
   shmem: allocateMemory(guestAddress(0x8000_0000n), 0x1000),
   shmemId: 0,
   ring: spec.DRIVER_RING_FEATURES,
+  queueVcpus: [],
   options: undefined,
 });
 

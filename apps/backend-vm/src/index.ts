@@ -1,6 +1,7 @@
 import type { GuestProgram } from '@remio/guest';
 import { deviceMaker } from './devices/index.js';
-import { type DeviceMaker, dispatcher, type Registers, type RegistersWrap } from './dispatcher.js';
+import { type DeviceMaker, dispatcher } from './dispatcher.js';
+import type { Registers, RegistersWrap } from './served-device.js';
 
 export { type DeviceMaker, deviceMaker, dispatcher, type Registers, type RegistersWrap };
 

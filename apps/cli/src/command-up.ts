@@ -6,7 +6,16 @@ import { InprocEngine, programOf } from '@remio/vm-runtime';
 import { deferred } from './deferred.js';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 import { type PlatformOptions, RunningPlatform } from './running-platform.js';
-import { type PlatformStatus, type Reports, renderHops, renderVms } from './status.js';
+import {
+  type CountersReport,
+  countersOf,
+  type DeviceReport,
+  type PlatformStatus,
+  type Reports,
+  renderDevices,
+  renderHops,
+  renderVms,
+} from './status.js';
 import { topologyOf } from './topology-file.js';
 
 export interface UpOptions {
@@ -46,6 +55,7 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
   const open = openFrontends(topology);
   const over = deferred<ExitCode>();
   let failed = false;
+  let ending = false;
   const stopping = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
     over.resolve(signal === 'SIGINT' ? EXIT.SIGINT : EXIT.SIGTERM);
@@ -61,7 +71,8 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
     ...(options.processes === undefined ? {} : { processes: options.processes }),
     onReport: (vm, event) => {
       const report = event as { readonly kind?: unknown; readonly vcpu?: unknown; readonly reason?: unknown };
-      if (report.kind === 'latency') return;
+      // Shown when everything is over.
+      if (ending || report.kind === 'latency' || report.kind === 'counters') return;
       print({ vm, event }, `${vm}: ${JSON.stringify(event)}`);
       if (report.kind !== 'vcpu-off' || report.vcpu !== 0) return;
       if (report.reason !== undefined) failed = true;
@@ -85,11 +96,14 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
   if (platform === undefined) return over.promise;
   print({ endpoint: platform.endpoint }, `${topology.name} is up at ${platform.endpoint}; Ctrl-C stops it`);
   const code = await over.promise;
+  ending = true;
   try {
     if (code !== EXIT.ENVIRONMENT) {
       const status = (await platform.query('status')) as PlatformStatus;
+      await platform.stopVms();
       const reports = (await platform.query('reports')) as Reports;
-      print({ status, reports }, `\n${renderVms(status)}\n\n${hopsOf(topology, status, reports)}`);
+      const parts = [renderVms(status), renderDevices(countersOf(reports)), hopsOf(topology, status, reports)];
+      print({ status, reports }, `\n${parts.filter((part) => part !== '').join('\n\n')}`);
     }
   } catch (error) {
     // Ctrl-C in a terminal reaches the hypervisor as well, and it may be gone before it has answered.
@@ -129,8 +143,14 @@ async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCod
   process.on('SIGTERM', () => over.resolve(EXIT.SIGTERM));
   let failed = false;
   const recording = recordingOf(topology, options.record);
+  const counters = new Map<string, DeviceReport>();
   const engine = InprocEngine.create(topology, (vm) => programs.get(vm.name) ?? (() => Promise.resolve()), {
     report: (vm, event) => {
+      if (event.kind === 'counters') {
+        const report = event as unknown as CountersReport;
+        counters.set(`${vm.name} ${report.device}`, { vm: vm.name, report });
+        return;
+      }
       print({ vm: vm.name, event }, `${vm.name}: ${JSON.stringify(event)}`);
       if (event.kind !== 'vcpu-off' || event['vcpu'] !== 0) return;
       if (event['reason'] !== undefined) failed = true;
@@ -148,6 +168,10 @@ async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCod
   clearInterval(keepAlive);
   await engine.value.stop();
   recording?.close();
+  const { platform } = engine.value;
+  const vms = topology.vms.map(({ id, name }) => ({ name, ...platform.vmStats(id) }));
+  const devices = [...counters.values()];
+  print({ vms, devices }, `\n${renderDevices(devices)}`);
   return code;
 }
 

@@ -121,6 +121,11 @@ export class RunningPlatform {
     return answer.value;
   }
 
+  /** Ends the processes of VMs, which report for the last time. */
+  async stopVms(): Promise<void> {
+    await this.supervisor.stopFirst();
+  }
+
   /** Ends every process and removes what they shared. */
   async stop(): Promise<void> {
     if (this.#stopped) return;

@@ -93,21 +93,32 @@ export class Supervisor {
 
   /** Ends every process: SIGTERM, and SIGKILL for those that are still there after the grace time. */
   async stop(): Promise<void> {
+    await this.#end([false, true]);
+  }
+
+  /** Ends every process but those that end last. None is started again. */
+  async stopFirst(): Promise<void> {
+    await this.#end([false]);
+  }
+
+  /** @param waves of processes, one after the other: whether it is that of those that end last */
+  async #end(waves: readonly boolean[]): Promise<void> {
     this.#stopping = true;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, GRACE_MS);
     });
     const all = [...this.#children.values()];
-    const wave = async (last: boolean): Promise<void> => {
-      const children = all.filter((child) => (child.spec.last === true) === last);
-      for (const child of children) child.process.kill('SIGTERM');
-      await Promise.all(children.map((child) => child.ended));
-    };
-    const inOrder = wave(false).then(() => wave(true));
+    const of = (last: boolean): readonly Child[] => all.filter((child) => (child.spec.last === true) === last);
+    const inOrder = (async () => {
+      for (const last of waves) {
+        for (const child of of(last)) child.process.kill('SIGTERM');
+        await Promise.all(of(last).map((child) => child.ended));
+      }
+    })();
     await Promise.race([inOrder, late]);
     clearTimeout(timer);
-    for (const child of this.#children.values()) child.process.kill('SIGKILL');
+    for (const child of waves.flatMap(of)) child.process.kill('SIGKILL');
     await inOrder;
   }
 

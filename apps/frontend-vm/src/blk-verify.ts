@@ -4,72 +4,75 @@ import type { GuestCpu, GuestProgram, GuestVm } from '@remio/guest';
 import { type BlkTicket, diskBytes, VirtioBlkDriver } from '@remio/virtio-driver';
 import { SECTOR_SIZE } from '@remio/virtio-spec';
 import type { GuestBuffer } from '@remio/virtqueue';
+import { Vcpus } from './vcpus.js';
 
 interface BlkVerifyOptions {
   /** Bytes of one read of the whole disk. */
   readonly readSize?: number;
-  /** Reads in flight, per vCPU. */
+  /** Reads in flight, per queue. */
   readonly depth?: number;
-  /** Random blocks to write and read back, over all vCPUs. */
+  /** Random blocks to write and read back, over all queues. */
   readonly writes?: number;
   readonly writeSize?: number;
   readonly seed?: number;
 }
 
-/** What the vCPUs share while they work on a disk. */
+/** What the workers share: one for each queue, on its vCPU. */
 interface Job {
   readonly driver: VirtioBlkDriver;
   readonly workers: number;
   readonly options: Required<BlkVerifyOptions>;
   readonly bytes: number;
   readonly hash: InOrderHash;
-  /** By phase: vCPUs that have finished it. */
+  /** By phase: workers that have finished it. */
   readonly finished: number[];
-  readonly cpus: GuestCpu[];
+  readonly cpus: readonly GuestCpu[];
   mismatches: number;
   failed: number;
 }
 
 /**
- * Reads the whole disk with every vCPU and reports its SHA-256, then writes random blocks, flushes, and reads them back.
+ * Reads the whole disk through every queue and reports its SHA-256, then writes random blocks, flushes, and reads them back.
+ * There are as many queues as the topology places, or else as the VM has vCPUs, one on each.
+ * @param vcpus those of the VM, where somebody else uses them as well
  */
 export const blkVerify =
-  (given: BlkVerifyOptions): GuestProgram =>
+  (given: BlkVerifyOptions, vcpus?: Vcpus): GuestProgram =>
   async (boot, vm) => {
     const options = { readSize: 256 * 1024, depth: 4, writes: 256, writeSize: 4096, seed: 1, ...given };
+    const all = vcpus ?? new Vcpus(boot);
     for (const end of vm.devices.filter((candidate) => candidate.type === 'frontend')) {
       const start = vm.hostTime();
-      const probed = await VirtioBlkDriver.probe(boot, end, { cpus: vm.cpus });
+      const placed = end.queueVcpus.length > 0 ? end.queueVcpus : Array.from({ length: vm.cpus }, (_, index) => index);
+      const first = await all.get(end.vcpu ?? boot.index);
+      const probed = await VirtioBlkDriver.probe(first, end, { cpus: placed.length });
       if (!probed.ok) {
         const { code, clause, detail } = probed.error;
         throw new Error(`device ${end.name}: ${code} (VirtIO ${clause}): ${detail}`);
       }
       const driver = probed.value;
+      const used = placed.slice(0, driver.queues);
       const job: Job = {
         driver,
-        workers: Math.min(vm.cpus, driver.queues),
+        workers: used.length,
         options,
         bytes: diskBytes(driver.capacity),
         hash: new InOrderHash(),
         finished: [0, 0, 0],
-        cpus: [],
+        cpus: await Promise.all(used.map((index) => all.get(index))),
         mismatches: 0,
         failed: 0,
       };
       const up = vm.hostTime();
-      for (let index = 1; index < job.workers; index += 1) {
-        const code = await boot.startCpu(index, async (cpu) => {
-          await work(cpu, job);
-        });
-        if (code !== 0n) throw new Error(`vCPU ${index} cannot be started: ${code}`);
-      }
-      const read = await work(boot, job, vm);
+      for (const cpu of job.cpus) cpu.onInterrupt(cpu.ipiIrq, () => {});
+      const [read = up] = await Promise.all(job.cpus.map((cpu, index) => work(cpu, job, index, vm)));
       vm.report({
         kind: 'blk-verify',
         device: end.name,
         sha256: job.hash.digest(),
         bytes: job.bytes,
-        vcpus: job.workers,
+        vcpus: new Set(used).size,
+        queueVcpus: used,
         probeNs: Number(up - start),
         readNs: Number(read - up),
         verifyNs: Number(vm.hostTime() - read),
@@ -85,15 +88,13 @@ export const blkVerify =
     }
   };
 
-/** What each vCPU does; returns when the whole disk had been read. */
-async function work(cpu: GuestCpu, job: Job, vm?: GuestVm): Promise<bigint> {
-  cpu.onInterrupt(cpu.ipiIrq, () => {});
-  job.cpus[cpu.index] = cpu;
+/** What each worker does; returns when the whole disk had been read. */
+async function work(cpu: GuestCpu, job: Job, worker: number, vm: GuestVm): Promise<bigint> {
   const buffers = allocate(job, job.options.depth, job.options.readSize);
-  await readAll(cpu, job, buffers);
+  await readAll(cpu, job, worker, buffers);
   await barrier(cpu, job, 0);
-  const read = vm?.hostTime() ?? 0n;
-  if (!job.driver.readOnly) await writeAndCheck(cpu, job, buffers);
+  const read = vm.hostTime();
+  if (!job.driver.readOnly) await writeAndCheck(cpu, job, worker, buffers);
   await barrier(cpu, job, 1);
   return read;
 }
@@ -108,11 +109,12 @@ function allocate(job: Job, count: number, bytes: number): readonly GuestBuffer[
   return buffers;
 }
 
-/** Waits until every vCPU got here. */
+/** Waits until every worker got here. */
 async function barrier(cpu: GuestCpu, job: Job, phase: number): Promise<void> {
   job.finished[phase] = (job.finished[phase] ?? 0) + 1;
   if (job.finished[phase] === job.workers) {
-    for (const other of job.cpus) if (other !== cpu) cpu.sendIpi(other.index);
+    // Workers may share a vCPU, this one's too.
+    for (const { index } of job.cpus) cpu.sendIpi(index);
     return;
   }
   while ((job.finished[phase] ?? 0) < job.workers) await cpu.waitForInterrupt();
@@ -124,12 +126,12 @@ interface Pending {
   readonly chunk: number;
 }
 
-/** Reads this vCPU's share of the disk: every n-th chunk, several at a time. */
-async function readAll(cpu: GuestCpu, job: Job, buffers: readonly GuestBuffer[]): Promise<void> {
+/** Reads this worker's share of the disk: every n-th chunk, several at a time. */
+async function readAll(cpu: GuestCpu, job: Job, worker: number, buffers: readonly GuestBuffer[]): Promise<void> {
   const { readSize } = job.options;
   const chunks = Math.ceil(job.bytes / readSize);
   const free = [...buffers];
-  let next = cpu.index;
+  let next = worker;
   let pending: Pending[] = [];
   while (next < chunks || pending.length > 0) {
     while (next < chunks && free.length > 0) {
@@ -139,7 +141,7 @@ async function readAll(cpu: GuestCpu, job: Job, buffers: readonly GuestBuffer[])
       const length = Math.min(readSize, job.bytes - position);
       const data = [{ address: buffer.address, length }];
       const sector = BigInt(position / SECTOR_SIZE);
-      const [ticket] = await job.driver.submit(cpu, [{ kind: 'read', sector, data }]);
+      const [ticket] = await job.driver.submit(cpu, [{ kind: 'read', sector, data }], worker);
       if (ticket === undefined) {
         free.push(buffer);
         break;
@@ -164,14 +166,14 @@ const bytesOf = (job: Job, buffer: GuestBuffer, length: number): Uint8Array => {
   return memory.bytes(memory.locate(buffer.address, length), length);
 };
 
-/** Writes random blocks of this vCPU's part of the disk, flushes, and reads them back. */
-async function writeAndCheck(cpu: GuestCpu, job: Job, buffers: readonly GuestBuffer[]): Promise<void> {
+/** Writes random blocks of this worker's part of the disk, flushes, and reads them back. */
+async function writeAndCheck(cpu: GuestCpu, job: Job, worker: number, buffers: readonly GuestBuffer[]): Promise<void> {
   const { writeSize, writes, seed } = job.options;
   const [buffer] = buffers;
   if (buffer === undefined || buffer.length < writeSize) return;
-  const prng = new Prng(seed + cpu.index);
+  const prng = new Prng(seed + worker);
   const blocks = Math.floor(job.bytes / writeSize / job.workers);
-  const first = blocks * cpu.index;
+  const first = blocks * worker;
   const data = [{ address: buffer.address, length: writeSize }];
   const expected = new Map<number, Uint8Array>();
   const sector = (block: number): bigint => BigInt((block * writeSize) / SECTOR_SIZE);
@@ -180,14 +182,14 @@ async function writeAndCheck(cpu: GuestCpu, job: Job, buffers: readonly GuestBuf
     const content = new Uint8Array(writeSize);
     prng.fill(content);
     bytesOf(job, buffer, writeSize).set(content);
-    const outcome = await job.driver.execute(cpu, { kind: 'write', sector: sector(block), data });
+    const outcome = await job.driver.execute(cpu, { kind: 'write', sector: sector(block), data }, worker);
     if (outcome !== 'ok') job.failed += 1;
     expected.set(block, content);
   }
-  if ((await job.driver.execute(cpu, { kind: 'flush' })) !== 'ok') job.failed += 1;
+  if ((await job.driver.execute(cpu, { kind: 'flush' }, worker)) !== 'ok') job.failed += 1;
   for (const [block, content] of expected) {
     bytesOf(job, buffer, writeSize).fill(0);
-    const outcome = await job.driver.execute(cpu, { kind: 'read', sector: sector(block), data });
+    const outcome = await job.driver.execute(cpu, { kind: 'read', sector: sector(block), data }, worker);
     if (outcome !== 'ok') job.failed += 1;
     if (Buffer.compare(bytesOf(job, buffer, writeSize), content) !== 0) job.mismatches += 1;
   }

@@ -283,6 +283,31 @@ describe('the tasks of one vCPU', () => {
     expect(seen).toEqual(['handler 1', 'task 2']);
   });
 
+  it('do not wait for one that asks for nothing more', async () => {
+    const bench = new Bench('riscv64', async (cpu) => {
+      await Promise.all([cpu.load32(WINDOW), cpu.load32(WINDOW)]);
+    });
+    const resume = (exit: Exit): boolean => {
+      if (exit.kind !== 'mmio') throw new Error(`expected an access, got ${exit.kind}`);
+      return bench.seat.complete({ kind: 'access', register: registerOf(exit.trap), value: 0n, pc: 4n });
+    };
+    // Nobody else will say that the second access can be made.
+    expect(resume(await bench.next())).toBe(true);
+    expect(resume(await bench.next())).toBe(false);
+  });
+
+  it('do not keep back an interrupt that came during the last operation of one', async () => {
+    const bench = new Bench('riscv64', async (cpu) => {
+      cpu.onInterrupt(irqId(40), () => {});
+      await Promise.all([cpu.idle(), cpu.load32(WINDOW)]);
+    });
+    const exit = await bench.next();
+    bench.seat.raise(irqId(40));
+    if (exit.kind !== 'mmio') throw new Error(`expected an access, got ${exit.kind}`);
+    const register = registerOf(exit.trap);
+    expect(bench.seat.complete({ kind: 'access', register, value: 0n, pc: 4n })).toBe(true);
+  });
+
   it('may sleep for ever: handlers run, and other tasks go on', async () => {
     const seen: string[] = [];
     const bench = new Bench('riscv64', async (cpu) => {

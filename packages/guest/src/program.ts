@@ -91,6 +91,10 @@ export interface GuestDeviceEnd {
   readonly shmemId: number;
   /** Ring features that this end offers (backend) or accepts (frontend), as a set. */
   readonly ring: bigint;
+  /** vCPU of this VM that takes the end's interrupt, if the topology says so; at a frontend, it drives the device. */
+  readonly vcpu?: number;
+  /** vCPUs of this VM by queue number; queues beyond are served where the device is. */
+  readonly queueVcpus: readonly number[];
   /** What the topology says of the device model (backend) or driver (frontend). */
   readonly options: unknown;
 }
@@ -147,6 +151,11 @@ export interface GuestVm {
   defer(cpu: number, work: () => void, idle?: boolean): void;
   /** The vCPU that runs now has done such work, `amount` times. */
   spent(work: Work, amount?: number): void;
+  /**
+   * Lets the program tell what only observers want to know, by {@link report}: called once a second at most, and when the
+   * VM is taken out of its process or engine.
+   */
+  onObserve(tell: () => void): void;
   /** What gives back the host's files and sockets when the VM is taken out of its process or engine. */
   onStop(release: () => Promise<void>): void;
 }

@@ -178,6 +178,8 @@ function remioDev(
     interrupt: irqId(end.interrupt),
     shmem: { id: memory?.id ?? 0, base: guestAddress(end.shmem.base), size: memory?.size ?? 0 },
     ring: ringOf(end),
+    ...(end.vcpu === undefined ? {} : { vcpu: end.vcpu }),
+    queueVcpus: end.queue_vcpus ?? [],
     ...(end.deadline === undefined ? {} : { deadline: Number(end.deadline) }),
     ...(device === undefined ? {} : { device }),
     ...(end.driver === undefined ? {} : { driver: driverChoice(end.driver, { ...options, name }) }),
@@ -254,7 +256,7 @@ const defaultProgram = (vm: VmFile): string =>
 
 /**
  * What both ends of a connection must agree on: the machine as its guests see it. Paths of images and modules are not
- * part of it: they differ between hosts that run the same topology.
+ * part of it: they differ between hosts that run the same topology. Nor is which vCPU serves what: guests do not see it.
  */
 function digestOf(topology: Omit<Topology, 'digest'>): string {
   const shared = {
@@ -267,7 +269,7 @@ function digestOf(topology: Omit<Topology, 'digest'>): string {
       name,
       cpus,
       memory,
-      remioDevs: remioDevs.map(({ device: _, driver: __, ...end }) => end),
+      remioDevs: remioDevs.map(({ device: _, driver: __, vcpu: ___, queueVcpus: ____, ...end }) => end),
       ipcs: ipcs.map(({ driver: _, ...ipc }) => ipc),
     })),
   };

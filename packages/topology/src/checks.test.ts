@@ -70,6 +70,10 @@ const WRONG: readonly (readonly [rule: string, from: string, to: string, place: 
     '',
     'no device model',
   ],
+  ['vcpu', 'interrupt: 40,', 'interrupt: 40, vcpu: 1,', '11:70', 'VM back has no vCPU 1; it has 1'],
+  ['vcpu', 'interrupt: 40,', 'interrupt: 40, queue_vcpus: [0, 0],', '', 'd0 has 1 queue, and 2 are placed'],
+  ['vcpu', 'interrupt: 40,', 'interrupt: 40, queue_vcpus: [2],', '11:78', 'VM back has no vCPU 2'],
+  ['vcpu', 'interrupt: 78,', 'interrupt: 78, queue_vcpus: [0],', '', 'program idle uses every queue of d0 on one'],
   ['module', 'program: idle', 'program: { module: missing.js }', '15:5', 'no file /there/missing.js'],
   ['program', 'program: idle', 'program: fly', '15:14', 'no built-in program fly'],
   ['reference-limits', 'board:', 'profile: reference\nboard:', '', ''],
@@ -249,6 +253,30 @@ describe('the rules', () => {
     const { diagnostics } = parse(GOOD.replace('{ type: block, image: a.img }', device));
     expect(diagnostics.map(({ rule }) => rule)).toEqual(problem === undefined ? [] : ['schema']);
     expect(diagnostics[0]?.message ?? '').toContain(problem ?? '');
+  });
+
+  it('vcpu: queues of each device may be placed as far as the device has some', () => {
+    const queues: readonly (readonly [string, number])[] = [
+      ['{ type: block, image: a.img, queues: 3 }', 3],
+      ['{ type: console, ports: [{ listen: a }] }', 2],
+      ['{ type: console, ports: [{ listen: a, name: n }] }', 4],
+      ['{ type: console, ports: [{ listen: a }, { listen: b }, { listen: c }] }', 8],
+      ['{ type: entropy }', 1],
+      ['{ type: fs, tag: share, directory: there, queues: 2 }', 3],
+      ['{ type: gpio, lines: [{}] }', 2],
+      ['{ type: i2c, chips: [] }', 1],
+      ['{ type: net, switch: lan, queue_pairs: 2 }', 5],
+      ['{ type: vsock, cid: 3, uds: v }', 3],
+    ];
+    for (const [device, count] of queues) {
+      const placed = (n: number): string =>
+        GOOD.replace('{ type: block, image: a.img }', device).replace(
+          'interrupt: 40,',
+          `interrupt: 40, queue_vcpus: [${Array.from({ length: n }, () => 0).join(', ')}],`,
+        );
+      expect(parse(placed(count)).diagnostics).toEqual([]);
+      expect(parse(placed(count + 1)).diagnostics.map(({ rule }) => rule)).toEqual(['vcpu']);
+    }
   });
 
   it('vm-cycle: a warning for VMs with one vCPU that wait for each other', () => {

@@ -5,6 +5,7 @@ import { checkIpcs } from './ipc-checks.js';
 import { exclusiveOf } from './line.js';
 import { linesOf } from './lines.js';
 import { checkNetworks } from './network-checks.js';
+import { checkPlacement } from './placement-checks.js';
 import type { Path, TopologySource } from './reader.js';
 import type { RemioDev, Topology, Vm } from './types.js';
 
@@ -46,6 +47,7 @@ export function checkTopology(source: TopologySource, topology: Topology): void 
   }
   checkPairs(source, topology);
   checkIpcs(source, topology);
+  checkPlacement(source, topology);
   checkNetworks(source, topology);
   checkLines(source, topology);
   checkHosts(source, topology);

@@ -44,6 +44,7 @@ export const TOPOLOGY_RULES = {
   directory: 'The directory of a file system device is one that can be read (and written unless read_only).',
   network:
     'A network device is at one switch or TAP interface; a switch joins devices of one VM, each with its own MAC address.',
+  vcpu: 'What an end places on vCPUs are queues that its device has, and the vCPUs are of its VM.',
   line: 'Standard input and output, and every path that is listened on, linked or written to, are of one line.',
   host: 'A host runs VMs of the topology, each VM on one host at most, and either backends or frontends.',
   module: 'A module that the topology names exists.',

@@ -51,6 +51,10 @@ const remioDev = z.strictObject({
   interrupt: count.describe('Interrupt id in this VM'),
   shmem: z.strictObject({ memory: name, base: u64 }),
   ring: ring.optional(),
+  vcpu: count
+    .optional()
+    .describe('vCPU of this VM, from 0, that takes the interrupt; at a frontend, it drives the device'),
+  queue_vcpus: z.array(count).optional().describe('vCPUs of this VM by queue number: each serves that queue'),
   deadline: duration.optional().describe('Frontend: after this time an unanswered access ends as a fault'),
   device: device.optional().describe('Backend: the device model'),
   driver: driver.optional().describe('Frontend, under program: drivers: what drives the device'),

@@ -50,6 +50,10 @@ export interface RemioDev {
   readonly shmem: { readonly id: number; readonly base: GuestAddress; readonly size: number };
   /** Ring features that this end offers (backend) or accepts (frontend), as a set. */
   readonly ring: bigint;
+  /** vCPU of the VM that takes the interrupt (and, at a frontend, drives the device); absent: the program decides. */
+  readonly vcpu?: number;
+  /** vCPUs of the VM by queue number; those beyond are the device's own. */
+  readonly queueVcpus: readonly number[];
   /** Nanoseconds; frontend only. */
   readonly deadline?: number;
   /** Backend: the device model. */

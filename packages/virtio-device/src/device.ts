@@ -17,8 +17,9 @@ export interface DeviceIo {
   /**
    * Runs `work` soon, after what the host has to do meanwhile: for work that must not starve others.
    * @param idle whether it only looks if there is something to do: whoever else wants the host's CPU goes first
+   * @param queue number of the queue that it is for: the vCPU that serves the queue does it
    */
-  defer(work: () => void, idle?: boolean): void;
+  defer(work: () => void, idle?: boolean, queue?: number): void;
 }
 
 /**
@@ -38,6 +39,8 @@ export interface VirtioDevice {
   readonly queueCount: number;
   /** QueueSizeMax of every queue, 1 to 32768; of split rings, the largest power of two that is not above. */
   readonly queueSizeMax: number;
+  /** What the model counts beyond its queues, by name; for observers. */
+  readonly counters?: Readonly<Record<string, number>>;
   /** Whether features that were all offered go together (2.2.1); absent: all do. */
   featuresAcceptable?(features: bigint): boolean;
   /** The device configuration (4.2.2, from 0x100), little-endian. */

@@ -2,6 +2,7 @@ export type { BlockLifetime, BlockOptions } from './block/config-space.js';
 export * from './block/device.js';
 export * from './block/storage.js';
 export * from './console/device.js';
+export type { DeviceCounters, QueueCounters } from './counters.js';
 export * from './device.js';
 export * from './entropy/device.js';
 export * from './fs/device.js';

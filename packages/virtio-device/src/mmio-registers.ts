@@ -1,4 +1,4 @@
-import { assert, err, hex, type Result, restoring } from '@remio/base';
+import { assert, hex, type Result, restoring } from '@remio/base';
 import type { GuestMemory } from '@remio/guest-memory';
 import {
   ALL_RING_FEATURES,
@@ -19,16 +19,10 @@ import {
   VIRTIO_F_RING_RESET,
   VIRTIO_F_VERSION_1,
 } from '@remio/virtio-spec';
-import {
-  activateDeviceQueue,
-  type DeviceQueue,
-  type QueueConfig,
-  type QueueError,
-  queueSizeWithin,
-} from '@remio/virtqueue';
+import type { QueueConfig, QueueError } from '@remio/virtqueue';
+import { type DeviceCounters, newDeviceCounters } from './counters.js';
 import type { VirtioDevice } from './device.js';
-import { QueueRegisters } from './queue-registers.js';
-import { RunningQueue } from './running-queue.js';
+import { DeviceQueues } from './device-queues.js';
 import {
   featuresAcceptable,
   PREREQUISITES,
@@ -42,10 +36,16 @@ export const VENDOR_ID = 0x696d_6572;
 
 /** Where a register model's effects go. */
 export interface RegistersHost {
-  /** Raises the frontend's interrupt. */
-  interrupt(): void;
-  /** Runs work soon, after the host's own events; `idle`: after everybody else's as well. */
-  defer(work: () => void, idle?: boolean): void;
+  /**
+   * Raises the frontend's interrupt.
+   * @param queue number of the queue that it is for; absent: it is for the configuration
+   */
+  interrupt(queue?: number): void;
+  /**
+   * Runs work soon, after the host's own events; `idle`: after everybody else's as well.
+   * @param queue number of the queue that it is for
+   */
+  defer(work: () => void, idle?: boolean, queue?: number): void;
   /** What the driver did against the rules, for a trace; nothing depends on it. */
   trace?(event: { readonly what: string; readonly clause: string; readonly detail: string }): void;
 }
@@ -56,13 +56,11 @@ export interface RegistersHost {
  */
 export class MmioRegisters {
   readonly device: VirtioDevice;
+  readonly counters: DeviceCounters;
   readonly #memory: GuestMemory;
   readonly #host: RegistersHost;
   readonly #offered: bigint;
-  readonly #queues: readonly QueueRegisters[];
-  #running: (RunningQueue | undefined)[] = [];
-  /** Queues of which the driver was told that they are broken. */
-  readonly #latched = new Set<number>();
+  readonly #queues: DeviceQueues;
   #status = 0;
   #resetting = false;
   #active = false;
@@ -85,7 +83,8 @@ export class MmioRegisters {
       (device.features & ~ALL_RING_FEATURES) |
       (ringFeatures & ~(device.withheldRingFeatures ?? 0n)) |
       featureSet(VIRTIO_F_VERSION_1, VIRTIO_F_ACCESS_PLATFORM);
-    this.#queues = Array.from({ length: device.queueCount }, () => new QueueRegisters());
+    this.counters = newDeviceCounters(device.queueCount);
+    this.#queues = new DeviceQueues(device, memory, this.counters.queues);
   }
 
   /** Device status (2.1). */
@@ -95,8 +94,7 @@ export class MmioRegisters {
 
   /** Queues as the driver programmed them, for those that are ready. */
   queueConfig(index: number): QueueConfig | undefined {
-    const queue = this.#queues[index];
-    return queue?.ready ? queue.config : undefined;
+    return this.#queues.config(index);
   }
 
   /** Features that were negotiated so far. */
@@ -141,13 +139,7 @@ export class MmioRegisters {
       driverFeatures: hex(this.#driverFeatures),
       queueSel: this.#queueSel,
       config: [...this.device.config],
-      queues: this.#queues.map(({ size, halves, ready }, index) => ({
-        size,
-        halves: [...halves],
-        ready,
-        running: this.#running[index]?.save() ?? null,
-        reset: !ready && this.#running[index]?.runs === false,
-      })),
+      queues: this.#queues.save(),
     };
   }
 
@@ -173,21 +165,7 @@ export class MmioRegisters {
   #takeOver(image: RegisterImage): void {
     this.#status = image.status;
     this.#driverFeatures = image.driverFeatures;
-    this.#running = image.queues.map(({ size, halves, ready, running, reset }, index) => {
-      const queue = this.#queues[index];
-      assert(queue !== undefined, 'a device has registers for each queue');
-      queue.size = size;
-      queue.halves.set(halves);
-      queue.ready = ready;
-      if (running.isNull) return reset ? new RunningQueue(undefined) : undefined;
-      const activated = this.#start(queue);
-      if (!activated.ok) return running.refuse(`null: the queue cannot run, ${activated.error.detail}`);
-      running.give((state) => activated.value.restore(state));
-      if (activated.value.inFlight > 0 && this.device.resume === undefined) {
-        running.refuse('no chains in flight: this device cannot serve them anew');
-      }
-      return new RunningQueue(activated.value);
-    });
+    this.#queues.takeOver(image.queues, image.driverFeatures);
     this.#resetting = image.resetting;
     this.#interruptStatus = image.interruptStatus;
     this.#generation = image.generation;
@@ -212,11 +190,11 @@ export class MmioRegisters {
           ? 0
           : Number((this.#offered >> BigInt(32 * this.#deviceFeaturesSel)) & 0xffff_ffffn);
       case MMIO.QueueSizeMax:
-        return this.#queues[this.#queueSel] === undefined ? 0 : this.#queueSizeMax;
+        return this.#queues.sizeMax(this.#queueSel, this.features);
       case MMIO.QueueReady:
-        return this.#queues[this.#queueSel]?.ready ? 1 : 0;
+        return this.#queues.ready(this.#queueSel) ? 1 : 0;
       case MMIO.QueueReset:
-        return this.#running[this.#queueSel]?.resetting ? 1 : 0;
+        return this.#queues.running[this.#queueSel]?.resetting ? 1 : 0;
       case MMIO.InterruptStatus:
         return this.#interruptStatus;
       case MMIO.Status:
@@ -321,61 +299,24 @@ export class MmioRegisters {
     return false;
   }
 
-  /** 2.7, 2.8: a split queue has a power of two of descriptors, a packed one any number. */
-  get #queueSizeMax(): number {
-    return queueSizeWithin(this.device.queueSizeMax, this.features);
-  }
-
   #setQueue(offset: number, value: number): void {
-    const queue = this.#queues[this.#queueSel];
-    const running = this.#running[this.#queueSel];
-    // 2.6.1.2: of a device that runs, a queue that was reset is set up as at the start.
-    const stopped = !this.#active || (running !== undefined && !running.runs && !running.resetting);
-    const changeable = queue !== undefined && stopped && (this.#status & STATUS_FEATURES_OK) !== 0;
-    if (!changeable || (queue.ready && offset !== MMIO.QueueReady)) {
-      this.#trace('4.2.3.2', `queue ${this.#queueSel} cannot be changed now`);
-      return;
-    }
-    if (offset !== MMIO.QueueReady) {
-      queue.write(offset, value);
-      return;
-    }
-    queue.ready = value === 1;
-    if (!queue.ready || running === undefined) return;
-    const activated = this.#start(queue);
-    if (activated.ok) running.start(activated.value);
-    else this.#broken(this.#queueSel, activated.error);
+    const negotiated = (this.#status & STATUS_FEATURES_OK) !== 0;
+    const index = this.#queueSel;
+    const outcome = negotiated
+      ? this.#queues.write(index, offset, value, this.#active, this.#driverFeatures)
+      : 'refused';
+    if (outcome === 'refused') this.#trace('4.2.3.2', `queue ${index} cannot be changed now`);
+    else if (outcome !== 'done') this.#broken(index, outcome);
   }
 
-  /** 2.6.1.1: nothing more is taken from the queue; its reset ends when what was taken has ended. */
   #resetQueue(index: number): void {
-    const queue = this.#queues[index];
-    const running = this.#running[index];
-    if (!hasFeature(this.features, VIRTIO_F_RING_RESET) || queue === undefined || running?.runs !== true) {
-      this.#trace('2.6.1', `a reset of queue ${index}, which does not run or cannot be reset`);
-      return;
-    }
-    queue.clear();
-    this.#latched.delete(index);
-    running.stop();
-    this.device.resetQueue?.(index);
+    if (hasFeature(this.features, VIRTIO_F_RING_RESET) && this.#queues.reset(index)) this.device.resetQueue?.(index);
+    else this.#trace('2.6.1', `a reset of queue ${index}, which does not run or cannot be reset`);
   }
 
   #activate(): void {
-    this.#running = this.#queues.map((queue, index) => {
-      if (!queue.ready) return undefined;
-      const activated = this.#start(queue);
-      if (activated.ok) return new RunningQueue(activated.value);
-      this.#broken(index, activated.error);
-      return undefined;
-    });
+    this.#queues.activate(this.#driverFeatures, (index, error) => this.#broken(index, error));
     this.#run();
-  }
-
-  #start({ config }: QueueRegisters): Result<DeviceQueue, QueueError> {
-    return config.size <= this.#queueSizeMax
-      ? activateDeviceQueue(this.#memory, config, this.#driverFeatures)
-      : err(sizeError(config.size, this.#queueSizeMax));
   }
 
   /** Gives the queues that run to the device. */
@@ -386,32 +327,39 @@ export class MmioRegisters {
     this.device.activate({
       memory: this.#memory,
       features: this.#driverFeatures,
-      queues: this.#running,
+      queues: this.#queues.running,
       used: (index) => {
-        const queue = this.#running[index];
+        const queue = this.#queues.running[index];
         if (!alive() || queue === undefined) return;
-        if (queue.shouldInterrupt()) this.#raise(INTERRUPT_USED_BUFFER);
+        if (queue.shouldInterrupt()) {
+          queue.counters.interrupts += 1;
+          this.#raise(INTERRUPT_USED_BUFFER, index);
+        }
         // What the driver asked for may have been impossible (2.8.14).
         if (queue.error !== undefined) this.#broken(index, queue.error);
       },
       configChanged: () => {
         if (!alive()) return;
         this.#generation = (this.#generation + 1) >>> 0;
+        this.counters.configChanges += 1;
         this.#raise(INTERRUPT_CONFIG_CHANGE);
       },
       broken: (index, error) => {
         if (alive()) this.#broken(index, error);
       },
-      defer: (work, idle) =>
-        this.#host.defer(() => {
-          if (life === this.#life) work();
-        }, idle),
+      defer: (work, idle, queue) =>
+        this.#host.defer(
+          () => {
+            if (life === this.#life) work();
+          },
+          idle,
+          queue,
+        ),
     });
   }
 
   #broken(index: number, error: QueueError): void {
-    if (this.#latched.has(index)) return;
-    this.#latched.add(index);
+    if (!this.#queues.latch(index)) return;
     this.#trace(error.clause, `queue ${index} is broken: ${error.detail}`);
     this.#status |= STATUS_DEVICE_NEEDS_RESET;
     // 2.1.2: the driver is told only when it can be listening.
@@ -421,21 +369,24 @@ export class MmioRegisters {
   #notify(value: number): void {
     // 2.9: where the driver will go on is not believed; the ring is looked at all the same.
     const index = hasFeature(this.features, VIRTIO_F_NOTIFICATION_DATA) ? value & 0xffff : value;
-    if (!this.#active || this.#running[index]?.runs !== true) {
+    const queue = this.#queues.running[index];
+    if (!this.#active || queue?.runs !== true) {
       this.#trace('4.2.3.3', `a notification of queue ${index}, which does not run`);
       return;
     }
+    queue.counters.notifications += 1;
     this.device.notify(index);
   }
 
-  #raise(bit: number): void {
+  #raise(bit: number, queue?: number): void {
     this.#interruptStatus |= bit;
-    this.#host.interrupt();
+    this.#host.interrupt(queue);
   }
 
   #reset(): void {
     if (this.#resetting) return;
     this.#resetting = true;
+    this.counters.resets += 1;
     if (this.#active) this.device.reset(() => this.#wipe());
     else this.#wipe();
   }
@@ -445,14 +396,12 @@ export class MmioRegisters {
     this.#status = 0;
     this.#resetting = false;
     this.#active = false;
-    this.#running = [];
-    this.#latched.clear();
     this.#interruptStatus = 0;
     this.#deviceFeaturesSel = 0;
     this.#driverFeaturesSel = 0;
     this.#driverFeatures = 0n;
     this.#queueSel = 0;
-    for (const queue of this.#queues) queue.clear();
+    this.#queues.clear();
   }
 
   #readConfig(offset: number, width: number): bigint {
@@ -477,9 +426,3 @@ export class MmioRegisters {
     this.#host.trace?.({ what: 'driver', clause, detail });
   }
 }
-
-const sizeError = (size: number, max: number): QueueError => ({
-  code: 'queue-size',
-  clause: '4.2.2.2',
-  detail: `size ${size} is above QueueSizeMax ${max}`,
-});

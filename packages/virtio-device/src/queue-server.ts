@@ -195,10 +195,11 @@ export class QueueServer {
   #defer(idle = false): void {
     if (this.#deferred) return;
     this.#deferred = true;
-    this.#io.defer(() => {
+    const pass = (): void => {
       this.#deferred = false;
       this.pass();
-    }, idle);
+    };
+    this.#io.defer(pass, idle, this.#index);
   }
 
   /** Writes answers to the ring, oldest first; false if memory is not local yet. */

@@ -1,21 +1,26 @@
 import { assert, err, type Result } from '@remio/base';
 import type { DeviceQueue, Popped, QueueError, Recalled, Used } from '@remio/virtqueue';
+import type { QueueCounters } from './counters.js';
 
 const LEAVING: QueueError = { code: 'queue-reset', clause: '2.6.1', detail: 'the driver is resetting the queue' };
+
+const EMPTY: Popped = { kind: 'empty' };
 
 /**
  * A queue as its device model has it: one object, whatever queues the driver makes ready behind it after a reset
  * (2.6.1). While it is reset, what the model took earlier comes back and goes nowhere, and nothing new is to be had.
  */
 export class RunningQueue implements DeviceQueue {
+  readonly counters: QueueCounters;
   #queue: DeviceQueue | undefined;
   #size: number;
   /** While the queue is reset: chains that the model has. */
   readonly #leaving = new Set<number>();
 
   /** @param queue undefined: the queue was reset, and is not ready again */
-  constructor(queue: DeviceQueue | undefined) {
+  constructor(queue: DeviceQueue | undefined, counters: QueueCounters) {
     this.#queue = queue;
+    this.counters = counters;
     this.#size = queue?.size ?? 0;
   }
 
@@ -58,15 +63,28 @@ export class RunningQueue implements DeviceQueue {
   }
 
   pop(): Popped {
-    return this.#queue?.pop() ?? { kind: 'empty' };
+    const queue = this.#queue;
+    if (queue === undefined) return EMPTY;
+    const popped = queue.pop();
+    if (popped.kind === 'chain') {
+      this.counters.requests += 1;
+      this.counters.readBytes += popped.chain.readableLength;
+    } else if (popped.kind === 'rejected') this.counters.rejected += 1;
+    return popped;
   }
 
   push(head: number, written: number): boolean {
-    return this.#queue?.push(head, written) ?? this.#leave([{ head, written }]);
+    if (this.#queue === undefined) return this.#leave([{ head, written }]);
+    if (!this.#queue.push(head, written)) return false;
+    this.counters.writtenBytes += written;
+    return true;
   }
 
   pushAll(used: readonly Used[]): boolean {
-    return this.#queue?.pushAll(used) ?? this.#leave(used);
+    if (this.#queue === undefined) return this.#leave(used);
+    if (!this.#queue.pushAll(used)) return false;
+    for (const { written } of used) this.counters.writtenBytes += written;
+    return true;
   }
 
   shouldInterrupt(): boolean {

@@ -57,6 +57,8 @@ export class VmHost {
   readonly #timers: ((() => void) | undefined)[] = [];
   /** By VM: what gives back what it has of the host. */
   readonly #releases = new Map<VmId, (() => Promise<void>)[]>();
+  /** By VM: what tells what only observers want to know. */
+  readonly #observers = new Map<VmId, (() => void)[]>();
   #stopped = false;
 
   constructor(options: VmHostOptions) {
@@ -145,9 +147,15 @@ export class VmHost {
     }
   }
 
+  /** Lets the VMs report what only observers want to know. */
+  observe(): void {
+    for (const observers of this.#observers.values()) for (const tell of observers) tell();
+  }
+
   /** Ends every vCPU; nothing is sent any more. Settles when what the VMs have of the host was given back. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.observe();
     for (const seat of this.#seats) seat.stop();
     for (const cancel of this.#timers) cancel?.();
     await Promise.all(this.#options.vms.map(({ vm }) => this.#release(vm.id)));
@@ -165,6 +173,7 @@ export class VmHost {
       this.#runner.stop(index);
       this.#timers[index]?.();
     }
+    this.#observers.delete(vm.id);
     await this.#release(vm.id);
   }
 
@@ -226,6 +235,8 @@ export class VmHost {
         shmem: new LocalMemory(end.shmem.base, sized(shared, end.shmem.size)),
         shmemId: end.shmem.id,
         ring: end.ring,
+        ...(end.vcpu === undefined ? {} : { vcpu: end.vcpu }),
+        queueVcpus: end.queueVcpus,
         options: end.device ?? end.driver,
       };
     });
@@ -281,6 +292,9 @@ export class VmHost {
         loop.defer(cpu, work, idle);
       },
       spent: (work, amount = 1) => loop.spent(work, amount),
+      onObserve: (tell) => {
+        this.#observers.set(vm.id, [...(this.#observers.get(vm.id) ?? []), tell]);
+      },
       onStop: (release) => {
         this.#releases.set(vm.id, [...(this.#releases.get(vm.id) ?? []), release]);
       },

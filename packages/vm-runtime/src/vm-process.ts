@@ -16,7 +16,7 @@ export type ProgramTable = Readonly<Record<string, (options: object) => GuestPro
 
 const USAGE_ERROR = 2;
 const ENVIRONMENT_ERROR = 3;
-/** Milliseconds between reports of latencies. */
+/** Milliseconds between reports for observers. */
 const REPORT_MS = 1000;
 
 /**
@@ -176,7 +176,7 @@ class VmProcess implements VmTransport {
     // What the vCPUs said while the answer to HELLO was on its way to us.
     for (const record of this.#early.splice(0)) attached.value.send(record);
     attached.value.flush();
-    setInterval(() => this.#reportLatencies(), REPORT_MS).unref();
+    setInterval(() => this.#observe(), REPORT_MS).unref();
     return undefined;
   }
 
@@ -207,6 +207,11 @@ class VmProcess implements VmTransport {
     if (this.#arrivedAt === 0) return;
     this.#turn.record(sentAt - this.#arrivedAt);
     this.#arrivedAt = 0;
+  }
+
+  #observe(): void {
+    this.#reportLatencies();
+    this.#host?.observe();
   }
 
   #reportLatencies(): void {

@@ -36,6 +36,8 @@ const keyOf = ({ localCid, localPort, peerCid, peerPort }: VsockFlow): string =>
  * What it keeps is bounded, whatever its peer sends.
  */
 export class VsockEndpoint {
+  /** Connections that were asked for, by either side, and packets for none that were answered with RST. */
+  readonly counters = { connections: 0, refused: 0 };
   readonly #host: EndpointHost;
   readonly #connections = new Map<string, VsockConnection>();
   /** Connections that have something to send, in turn. */
@@ -152,11 +154,13 @@ export class VsockEndpoint {
       connected,
     );
     this.#connections.set(key, connection);
+    this.counters.connections += 1;
     return connection;
   }
 
   #refuse(flow: VsockFlow): void {
     if (!this.receptive) return;
+    this.counters.refused += 1;
     this.#resets.push(flow);
     this.#host.sendable();
   }

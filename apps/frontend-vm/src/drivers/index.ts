@@ -2,6 +2,7 @@ import type { GuestCpu, GuestDeviceEnd, GuestProgram, GuestVm } from '@remio/gue
 import type { DriverChoice, IpcDriverChoice } from '@remio/topology';
 import { blkVerify } from '../blk-verify.js';
 import { exchange } from '../ipc/exchange.js';
+import { Vcpus } from '../vcpus.js';
 import { consoleLines } from './console.js';
 import { fsCheck } from './fs-check.js';
 import { gpioCheck } from './gpio-check.js';
@@ -13,14 +14,17 @@ import { rng } from './rng.js';
 import { tap } from './tap.js';
 import { vsockBridge } from './vsock.js';
 
-/** What drives one device, as one task of its VM's first vCPU; it has ended its work when the promise settles. */
+/** What drives one device, as one task of a vCPU of its VM; it has ended its work when the promise settles. */
 export type DriverProgram = (cpu: GuestCpu, end: GuestDeviceEnd, vm: GuestVm) => Promise<void>;
 
-function driverOf(choice: DriverChoice): DriverProgram {
+function driverOf(choice: DriverChoice, vcpus: Vcpus): DriverProgram {
   switch (choice.type) {
     case 'blk-verify':
-      // One of several devices of its VM: it has the vCPU that all drivers share.
-      return (cpu, end, vm) => blkVerify(choice.options)(cpu, { ...vm, cpus: 1, devices: [end] });
+      // One of several devices of its VM: it has the vCPU that its driver is on, and those that its queues are placed on.
+      return (cpu, end, vm) => {
+        const queueVcpus = end.queueVcpus.length > 0 ? end.queueVcpus : [cpu.index];
+        return blkVerify(choice.options, vcpus)(cpu, { ...vm, devices: [{ ...end, queueVcpus }] });
+      };
     case 'gpio-check':
       return gpioCheck(choice.options);
     case 'i2c-check':
@@ -53,12 +57,13 @@ interface DriverTask {
 }
 
 /** What drives the VM's frontend ends and IPC objects, as far as the topology names it. */
-const tasksOf = (cpu: GuestCpu, vm: GuestVm): readonly DriverTask[] => [
+const tasksOf = (cpu: GuestCpu, vm: GuestVm, vcpus: Vcpus): readonly DriverTask[] => [
   ...vm.devices.flatMap((end): readonly DriverTask[] => {
     // The runtime hands over the topology's own record, which was checked when the topology was read.
     const choice = end.options as DriverChoice | undefined;
     if (end.type !== 'frontend' || choice === undefined) return [];
-    return [{ of: { device: end.name }, name: end.name, run: () => driverOf(choice)(cpu, end, vm) }];
+    const run = async (): Promise<void> => driverOf(choice, vcpus)(await vcpus.get(end.vcpu ?? cpu.index), end, vm);
+    return [{ of: { device: end.name }, name: end.name, run }];
   }),
   ...vm.ipcs.flatMap((ipc): readonly DriverTask[] => {
     const choice = ipc.options as IpcDriverChoice | undefined;
@@ -69,14 +74,15 @@ const tasksOf = (cpu: GuestCpu, vm: GuestVm): readonly DriverTask[] => [
 
 /**
  * The program of a VM whose frontend ends and IPC objects are driven by what the topology names for each: one task each,
- * all on the first vCPU, as the drivers of one kernel are. A driver that fails ends alone; the others go on.
+ * on the first vCPU unless the topology names another, as the drivers of one kernel are. A driver that fails ends alone;
+ * the others go on.
  */
 export const drivers = (): GuestProgram => async (cpu, vm) => {
   const failures: string[] = [];
   // What the host has for a driver: it wakes the tasks, which look for themselves.
-  cpu.onInterrupt(cpu.hostIrq, () => {});
+  const vcpus = new Vcpus(cpu, (vcpu) => vcpu.onInterrupt(vcpu.hostIrq, () => {}));
   await Promise.all(
-    tasksOf(cpu, vm).map(async ({ of, name, run }) => {
+    tasksOf(cpu, vm, vcpus).map(async ({ of, name, run }) => {
       try {
         await run();
         vm.report({ kind: 'driver-ended', ...of });

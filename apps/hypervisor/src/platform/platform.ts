@@ -68,7 +68,7 @@ export class Platform {
       power: new VmPower(vm.cpus.length),
       irqc: createIrqController(topology.board.irqc, vm.cpus.length, topology.profile),
       incarnation: undefined,
-      stats: newVmStats(),
+      stats: newVmStats(vm.cpus.length),
     }));
     const byKey = new Map<bigint, DeviceStats>();
     this.#devices = topology.vms.map((vm) =>
@@ -210,6 +210,8 @@ export class Platform {
   #trap(id: CpuId, cpu: Cpu, trap: MmioTrap, now: number): void {
     const machine = this.#machine(cpu.vm);
     machine.stats.traps += 1;
+    const own = machine.stats.vcpus[cpu.vcpu];
+    if (own !== undefined) own.traps += 1;
     cpu.mode = 'access';
     cpu.trap = trap;
     const decoded = decodeTrap(trap, this.topology.profile);
@@ -243,6 +245,8 @@ export class Platform {
   #hypercall(id: CpuId, cpu: Cpu, frame: HypercallFrame, answer: boolean): void {
     const machine = this.#machine(cpu.vm);
     machine.stats.hypercalls += 1;
+    const own = machine.stats.vcpus[cpu.vcpu];
+    if (own !== undefined) own.hypercalls += 1;
     const call = decodeHypercall(frame);
     if (call.service === 'bao') {
       this.#call = { cpu: id, frame, call: call.call, answer };
@@ -420,6 +424,8 @@ export class Platform {
       const cpu = machine.cpus[vcpu];
       if (cpu === undefined) continue;
       machine.stats.interrupts += 1;
+      const own = machine.stats.vcpus[vcpu];
+      if (own !== undefined) own.interrupts += 1;
       this.#send({ kind: 'irq', vm: machine.id, cpu, irq: irqId(irq) });
     }
   }

@@ -8,6 +8,14 @@ export interface DeviceStats {
   notifications: number;
 }
 
+/** What one vCPU did since the platform started. */
+export interface VcpuStats {
+  traps: number;
+  hypercalls: number;
+  /** Interrupts handed to it. */
+  interrupts: number;
+}
+
 /** What one VM did since the platform started. */
 export interface VmStats {
   traps: number;
@@ -19,6 +27,7 @@ export interface VmStats {
   faults: number;
   /** Times that its process was lost. */
   losses: number;
+  readonly vcpus: readonly VcpuStats[];
 }
 
 export const newDeviceStats = (): DeviceStats => ({
@@ -27,11 +36,12 @@ export const newDeviceStats = (): DeviceStats => ({
   notifications: 0,
 });
 
-export const newVmStats = (): VmStats => ({
+export const newVmStats = (vcpus: number): VmStats => ({
   traps: 0,
   hypercalls: 0,
   doorbells: 0,
   interrupts: 0,
   faults: 0,
   losses: 0,
+  vcpus: Array.from({ length: vcpus }, () => ({ traps: 0, hypercalls: 0, interrupts: 0 })),
 });

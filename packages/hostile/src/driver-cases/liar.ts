@@ -16,7 +16,10 @@ import { RawUsed } from './raw-used.js';
 const STORM = 50;
 
 /** What a backend asks of a device's registers. */
-export type Registers = Pick<MmioRegisters, 'read' | 'write' | 'status' | 'features' | 'queueConfig' | 'device'>;
+export type Registers = Pick<
+  MmioRegisters,
+  'read' | 'write' | 'status' | 'features' | 'queueConfig' | 'device' | 'counters'
+>;
 
 /** What is known of lies, whoever tells them. */
 export class LieLog {
@@ -95,6 +98,9 @@ export class Liar implements Registers {
   }
   get device(): VirtioDevice {
     return this.#true.device;
+  }
+  get counters(): MmioRegisters['counters'] {
+    return this.#true.counters;
   }
   queueConfig(index: number): QueueConfig | undefined {
     return this.#true.queueConfig(index);

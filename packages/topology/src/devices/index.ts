@@ -6,9 +6,7 @@ import { type EntropyModelOptions, entropyOptions, entropySchema } from './entro
 import { type FsModelOptions, fsOptions, fsProblems, fsSchema } from './fs.js';
 import { type GpioModelOptions, gpioOptions, gpioSchema } from './gpio.js';
 import { type I2cModelOptions, i2cOptions, i2cSchema } from './i2c.js';
-
 import { type NetModelOptions, netOptions, netProblems, netSchema } from './net.js';
-
 import { type VsockModelOptions, vsockOptions, vsockSchema } from './vsock.js';
 
 export type { BlockModelOptions } from './block.js';
@@ -64,6 +62,31 @@ export function deviceChoice(device: DeviceFile, context: EndContext): DeviceCho
       return { type: 'net', options: netOptions(device, context) };
     case 'vsock':
       return { type: 'vsock', options: vsockOptions(device, context) };
+  }
+}
+
+/** Virtqueues of a device (5). */
+export function deviceQueues(choice: DeviceChoice): number {
+  switch (choice.type) {
+    case 'block':
+      return choice.options.queues ?? 1;
+    case 'console': {
+      const [first, ...more] = choice.options.ports;
+      // 5.3.2: two for the port that there always is; with MULTIPORT, two for each port and two for control.
+      const multiport = more.length > 0 || first?.name !== undefined || first?.console === false;
+      return multiport ? 2 * choice.options.ports.length + 2 : 2;
+    }
+    case 'entropy':
+    case 'i2c':
+      return 1;
+    case 'fs':
+      return 1 + (choice.options.queues ?? 1);
+    case 'gpio':
+      return 2;
+    case 'net':
+      return 2 * (choice.options.queuePairs ?? 1) + 1;
+    case 'vsock':
+      return 3;
   }
 }
 

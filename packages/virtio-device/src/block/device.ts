@@ -71,6 +71,8 @@ export class BlockDevice implements VirtioDevice {
   readonly queueCount: number;
   readonly queueSizeMax: number;
   readonly config: Uint8Array;
+  /** Requests that ended as IOERR and UNSUPP, and chains that were no request. */
+  readonly counters = { errors: 0, unsupported: 0, malformed: 0 };
   readonly #storage: BlockStorage;
   readonly #flushes: FlushGroup;
   readonly #options: BlockOptions;
@@ -161,6 +163,7 @@ export class BlockDevice implements VirtioDevice {
     const request = parseBlockRequest(io.memory, chain);
     if (request === 'wait') return 'wait';
     if (request === 'malformed') {
+      this.counters.malformed += 1;
       server.answer(chain.head, 0);
       return 'taken';
     }
@@ -178,11 +181,11 @@ export class BlockDevice implements VirtioDevice {
       case VIRTIO_BLK_T_GET_LIFETIME:
         return hasFeature(this.#negotiated, VIRTIO_BLK_F_LIFETIME)
           ? this.#give(context, lifetimeBytes(this.#options))
-          : refuse(context, VIRTIO_BLK_S_UNSUPP);
+          : this.#refuse(context, VIRTIO_BLK_S_UNSUPP);
       default: {
         const command = this.#rangeCommands.get(request.type);
         return command === undefined || !hasFeature(this.#negotiated, command.feature)
-          ? refuse(context, VIRTIO_BLK_S_UNSUPP)
+          ? this.#refuse(context, VIRTIO_BLK_S_UNSUPP)
           : this.#ranges(context, command);
       }
     }
@@ -198,7 +201,7 @@ export class BlockDevice implements VirtioDevice {
       segments.length > segMax ||
       segments.some((segment) => segment.length > sizeMax) ||
       (intent === 'read' && this.#storage.readOnly);
-    if (refused) return refuse(context, VIRTIO_BLK_S_IOERR);
+    if (refused) return this.#refuse(context, VIRTIO_BLK_S_IOERR);
     if (length === 0) return succeed(context, 0);
     const { memory } = io;
     if (!allLocal(memory, segments, intent)) return 'wait';
@@ -224,17 +227,17 @@ export class BlockDevice implements VirtioDevice {
     const { io, request } = context;
     const { source, sourceLength } = request;
     if (sourceLength === 0 || sourceLength % BLK_RANGE_SIZE !== 0 || sourceLength > RANGES_MAX * BLK_RANGE_SIZE) {
-      return refuse(context, VIRTIO_BLK_S_IOERR);
+      return this.#refuse(context, VIRTIO_BLK_S_IOERR);
     }
     const data = gather(io.memory, source, sourceLength);
     if (data === undefined) return 'wait';
     const ranges = parseRanges(data);
     // 5.2.6.2: an unknown flag, or unmap in a discard, is what the device does not support.
-    if (ranges.some((range) => (range.flags & ~command.flags) !== 0)) return refuse(context, VIRTIO_BLK_S_UNSUPP);
+    if (ranges.some((range) => (range.flags & ~command.flags) !== 0)) return this.#refuse(context, VIRTIO_BLK_S_UNSUPP);
     const sane = ranges.every(
       ({ sector, sectors }) => sectors <= RANGE_SECTORS_MAX && this.#inside(sector, sectors * SECTOR_SIZE),
     );
-    if (!sane) return refuse(context, VIRTIO_BLK_S_IOERR);
+    if (!sane) return this.#refuse(context, VIRTIO_BLK_S_IOERR);
     const work = ranges.filter(({ sectors }) => sectors > 0);
     if (work.length === 0) return succeed(context, 0);
     this.#start(context, 0, (done) => {
@@ -255,7 +258,7 @@ export class BlockDevice implements VirtioDevice {
   /** Answers with bytes that the device knows. */
   #give(context: Context, bytes: Uint8Array): Begun {
     const { io, request } = context;
-    if (request.destinationLength < bytes.length) return refuse(context, VIRTIO_BLK_S_IOERR);
+    if (request.destinationLength < bytes.length) return this.#refuse(context, VIRTIO_BLK_S_IOERR);
     if (!scatter(io.memory, request.destination, bytes)) return 'wait';
     return succeed(context, bytes.length);
   }
@@ -268,6 +271,7 @@ export class BlockDevice implements VirtioDevice {
       this.#inFlight -= 1;
       if (this.#io === io) {
         const code = ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR;
+        if (!ok) this.counters.errors += 1;
         server.finish(request.head, (ok ? data : 0) + BLK_STATUS_SIZE, seal(io, request, code));
       } else if (this.#inFlight === 0 && this.#resetDone !== undefined) {
         const done = this.#resetDone;
@@ -281,6 +285,12 @@ export class BlockDevice implements VirtioDevice {
   #stable(done: Done): Done {
     if (this.config[BLK_CONFIG_WRITEBACK] === 1) return done;
     return (ok) => (ok ? this.#flushes.flush(done) : done(false));
+  }
+
+  #refuse(context: Context, code: number): 'taken' {
+    if (code === VIRTIO_BLK_S_UNSUPP) this.counters.unsupported += 1;
+    else this.counters.errors += 1;
+    return answer(context, code, 0);
   }
 
   #inside(sector: bigint, length: number): boolean {
@@ -343,7 +353,6 @@ function answer({ io, server, request }: Context, code: number, data: number): '
   return 'taken';
 }
 
-const refuse = (context: Context, code: number): 'taken' => answer(context, code, 0);
 const succeed = (context: Context, data: number): 'taken' => answer(context, VIRTIO_BLK_S_OK, data);
 
 /** The data of GET_LIFETIME (5.2.6). */

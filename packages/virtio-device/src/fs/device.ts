@@ -42,6 +42,8 @@ export class FsDevice implements VirtioDevice {
   readonly config: Uint8Array;
   readonly #tree: FileTree;
   readonly #server: FuseServer;
+  /** Requests that failed, and chains that were no request. */
+  readonly counters = { errors: 0, malformed: 0 };
   #io: DeviceIo | undefined;
   #servers: readonly (QueueServer | undefined)[] = [];
   /** Requests that the tree has, of this life and of former ones. */
@@ -104,6 +106,7 @@ export class FsDevice implements VirtioDevice {
       case 'wait':
         return 'wait';
       case 'malformed':
+        this.counters.malformed += 1;
         server.answer(chain.head, 0);
         return 'taken';
       case 'error':
@@ -159,6 +162,7 @@ export class FsDevice implements VirtioDevice {
     reply: Reply,
     when: 'now' | 'later',
   ): void {
+    if (reply.kind === 'failed') this.counters.errors += 1;
     const { bytes, length } = replyBytes(unique, reply, littleEndian);
     const seal = (): boolean => scatter(memory, writable, bytes);
     if (when === 'now') server.answer(head, length, seal);

@@ -39,6 +39,8 @@ export class GpioDevice implements VirtioDevice {
   /** Events come in whatever order they come: one that does not would keep back all others. */
   readonly withheldRingFeatures = featureSet(VIRTIO_F_IN_ORDER);
   readonly queueCount = 2;
+  /** Requests that failed, and chains that were no request. */
+  readonly counters = { errors: 0, malformed: 0 };
   readonly queueSizeMax = 256;
   readonly config = new Uint8Array(GPIO_CONFIG_SIZE);
   readonly #lines: GpioLines;
@@ -95,6 +97,7 @@ export class GpioDevice implements VirtioDevice {
 
   #begin({ memory }: DeviceIo, server: QueueServer, chain: Chain): 'taken' | 'wait' {
     if (chain.readableLength < GPIO_REQUEST.size || chain.writableLength < GPIO_RESPONSE_SIZE) {
+      this.counters.malformed += 1;
       server.answer(chain.head, 0);
       return 'taken';
     }
@@ -105,6 +108,7 @@ export class GpioDevice implements VirtioDevice {
       type === VIRTIO_GPIO_MSG_GET_LINE_NAMES
         ? this.#lineNames(chain.writableLength)
         : this.#answer(this.#carryOut(type, gpio, value));
+    if (response[0] !== VIRTIO_GPIO_STATUS_OK) this.counters.errors += 1;
     server.answer(chain.head, response.length, () => scatter(memory, chain.writable, response));
     return 'taken';
   }

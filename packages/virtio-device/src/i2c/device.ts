@@ -28,6 +28,8 @@ export class I2cDevice implements VirtioDevice {
   readonly deviceId = DEVICE_ID_I2C;
   readonly features = featureSet(VIRTIO_I2C_F_ZERO_LENGTH_REQUEST);
   readonly queueCount = 1;
+  /** Segments that failed, and chains that were none. */
+  readonly counters = { errors: 0, malformed: 0 };
   readonly queueSizeMax = 64;
   readonly config = new Uint8Array(0);
   readonly #targets: ReadonlyMap<number, I2cTarget>;
@@ -72,6 +74,7 @@ export class I2cDevice implements VirtioDevice {
     const writes = chain.readableLength - I2C_OUT_HEADER.size;
     if (reads < 0 || writes < 0) {
       // No request: nothing can be said.
+      this.counters.malformed += 1;
       server.answer(chain.head, 0);
       return 'taken';
     }
@@ -91,6 +94,7 @@ export class I2cDevice implements VirtioDevice {
       !this.#failNext &&
       this.#carryOut(addr, (flags & VIRTIO_I2C_FLAGS_M_RD) !== 0, new Uint8Array(data.buffer), room);
     this.#failNext = !ok && (flags & VIRTIO_I2C_FLAGS_FAIL_NEXT) !== 0;
+    if (!ok) this.counters.errors += 1;
     if (ok) scatter(memory, chain.writable, room);
     const status = slice(chain.writable, reads, I2C_STATUS_SIZE);
     scatter(memory, status, Uint8Array.of(ok ? VIRTIO_I2C_MSG_OK : VIRTIO_I2C_MSG_ERR));

@@ -8,7 +8,7 @@ export const frameMax = (mtu: number, etherType: number): number =>
   mtu + ETHERNET_HEADER + (etherType === ETHERTYPE_VLAN ? VLAN_TAG : 0);
 
 /** Counters of a network device. What is lost is counted by why. */
-export interface NetCounters {
+export type NetCounters = {
   txFrames: number;
   txBytes: number;
   /** The driver broke a rule: header too short or senseless, frame too long or too short, bad buffers. */
@@ -23,7 +23,7 @@ export interface NetCounters {
   rxOversize: number;
   /** Buffers that the driver posted and no frame fits in: readable, or shorter than a header. */
   rxInvalid: number;
-}
+};
 
 export const newCounters = (): NetCounters => ({
   txFrames: 0,

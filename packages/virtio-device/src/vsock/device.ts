@@ -73,6 +73,10 @@ export class VsockDevice implements VirtioDevice {
     outside.open((stream) => this.#came(stream));
   }
 
+  get counters(): Readonly<Record<string, number>> {
+    return this.#endpoint.counters;
+  }
+
   activate(io: DeviceIo): void {
     this.#io = io;
     // A packet without room for a byte would let data wait for ever.
@@ -209,7 +213,7 @@ export class VsockDevice implements VirtioDevice {
     // A guest that was made to wait can go on.
     if (!this.#held || !this.#endpoint.receptive) return;
     this.#held = false;
-    this.#io?.defer(() => this.#transmit?.pass());
+    this.#io?.defer(() => this.#transmit?.pass(), false, VSOCK_TXQ);
   }
 
   #tellReset(): void {

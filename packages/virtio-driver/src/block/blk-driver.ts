@@ -157,7 +157,7 @@ export class VirtioBlkDriver {
     return this.#writeback;
   }
 
-  /** Queues that were set up: vCPUs with an index below this may submit. */
+  /** Queues that were set up. */
   get queues(): number {
     return this.#queues.length;
   }
@@ -236,21 +236,22 @@ export class VirtioBlkDriver {
   }
 
   /**
-   * Submits requests on the vCPU's own queue, with one notification for all if the device wants one.
+   * Submits requests on a queue, with one notification for all if the device wants one.
+   * @param index of the queue; the vCPU's own unless it says otherwise. A queue is used by one vCPU at a time
    * @returns tickets of those that were accepted, in order; fewer than given when the queue is full
    */
-  async submit(cpu: GuestCpu, requests: readonly BlkRequest[]): Promise<readonly BlkTicket[]> {
-    this.#queue(cpu.index).owner = cpu;
+  async submit(cpu: GuestCpu, requests: readonly BlkRequest[], index = cpu.index): Promise<readonly BlkTicket[]> {
+    this.#queue(index).owner = cpu;
     const tickets: BlkTicket[] = [];
     for (const request of requests) {
       const ticket: BlkTicket = { request, outcome: undefined };
-      const added = this.add(cpu.index, request, (outcome) => {
+      const added = this.add(index, request, (outcome) => {
         ticket.outcome = outcome;
       });
       if (!added) break;
       tickets.push(ticket);
     }
-    if (this.publish(cpu.index)) await this.notify(cpu, cpu.index);
+    if (this.publish(index)) await this.notify(cpu, index);
     return tickets;
   }
 
@@ -263,9 +264,9 @@ export class VirtioBlkDriver {
   }
 
   /** One request, from submission to its end. */
-  async execute(cpu: GuestCpu, request: BlkRequest): Promise<BlkOutcome> {
+  async execute(cpu: GuestCpu, request: BlkRequest, index = cpu.index): Promise<BlkOutcome> {
     for (;;) {
-      const [ticket] = await this.submit(cpu, [request]);
+      const [ticket] = await this.submit(cpu, [request], index);
       if (ticket !== undefined) return this.finish(cpu, ticket);
       await cpu.waitForInterrupt();
     }
@@ -273,7 +274,7 @@ export class VirtioBlkDriver {
 
   #queue(index: number): BlkQueue {
     const queue = this.#queues[index];
-    assert(queue !== undefined, `vCPU ${index} has no queue of its own`);
+    assert(queue !== undefined, `queue ${index} was set up`);
     return queue;
   }
 

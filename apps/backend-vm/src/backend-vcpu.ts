@@ -1,0 +1,139 @@
+import { askResult, completionRegisters, type GuestCpu, type GuestDeviceEnd, remioNotify } from '@remio/guest';
+import { MMIO } from '@remio/virtio-spec';
+import type { ServedDevice } from './served-device.js';
+
+/** A notification for a queue that another vCPU serves. */
+interface Handed {
+  readonly device: ServedDevice;
+  readonly value: bigint;
+}
+
+/**
+ * What one vCPU of a backend does: takes the interrupts of its devices, ASKs until nothing is pending, lets the register
+ * model answer, and completes; serves the queues that are its own; and interrupts frontends for them.
+ */
+export class BackendVcpu {
+  readonly #index: number;
+  readonly #siblings: readonly BackendVcpu[];
+  readonly #devices: readonly ServedDevice[];
+  /** What the vCPUs that take devices' interrupts hand over. */
+  readonly #handed: Handed[] = [];
+  readonly #tell: (device: ServedDevice) => void;
+  #cpu: GuestCpu | undefined;
+
+  /**
+   * @param siblings every vCPU of the VM, this one included, by index
+   * @param devices of which it serves something
+   * @param tell told that a driver made queues ready
+   */
+  constructor(
+    index: number,
+    siblings: readonly BackendVcpu[],
+    devices: readonly ServedDevice[],
+    tell: (device: ServedDevice) => void,
+  ) {
+    this.#index = index;
+    this.#siblings = siblings;
+    this.#devices = devices;
+    this.#tell = tell;
+  }
+
+  /** Whether there is anything for it to do. */
+  get needed(): boolean {
+    return this.#devices.length > 0;
+  }
+
+  /** A model has raised its interrupt for a queue of this vCPU: at any time, so it becomes a NOTIFY when the vCPU gets to it. */
+  wake(): void {
+    this.#cpu?.hostEvent();
+  }
+
+  /** Takes over a notification; it is served after the inter-processor interrupt that follows. */
+  hand(notification: Handed): void {
+    this.#handed.push(notification);
+  }
+
+  /** The vCPU's program. */
+  async run(cpu: GuestCpu): Promise<never> {
+    this.#cpu = cpu;
+    cpu.onInterrupt(cpu.hostIrq, () => this.#notify(cpu));
+    cpu.onInterrupt(cpu.ipiIrq, () => this.#serveHanded());
+    for (const device of this.#devices) {
+      if (device.vcpu !== this.#index) continue;
+      cpu.onInterrupt(device.end.interrupt, () => this.#drain(cpu, device));
+      await cpu.enableInterrupt(device.end.interrupt);
+      // Requests made before the interrupt was enabled are pending already.
+      await this.#drain(cpu, device);
+    }
+    // What came before there were handlers for it.
+    this.#serveHanded();
+    await this.#notify(cpu);
+    return cpu.idle();
+  }
+
+  /**
+   * ASKs until nothing is pending, and answers. Every remote access of the platform goes through here: the calls are made
+   * in registers that are prepared once, and nothing is awaited but the hypercalls.
+   */
+  async #drain(cpu: GuestCpu, device: ServedDevice): Promise<void> {
+    const { arch } = cpu;
+    const { end, registers } = device;
+    for (;;) {
+      const request = askResult(arch, end.dm, await cpu.hypercall(device.ask));
+      if (request.kind !== 'request') return;
+      const offset = offsetIn(end.window, request.addr, request.width);
+      if (!request.write) {
+        const value = offset < 0 ? 0n : registers.read(offset, request.width);
+        await cpu.hypercall(completionRegisters(arch, request, value));
+      } else if (offset === MMIO.QueueNotify && request.width === 4) {
+        // A notification needs no answer from the model: the frontend goes on first, then the queue is looked at.
+        await cpu.hypercall(completionRegisters(arch, request, 0n));
+        this.#notified(cpu, device, request.value);
+      } else {
+        if (offset >= 0) registers.write(offset, request.width, request.value);
+        await cpu.hypercall(completionRegisters(arch, request, 0n));
+        // Queues begin to run with DRIVER_OK, or one by one after a reset of their own.
+        if (offset === MMIO.Status || offset === MMIO.QueueReady) this.#tell(device);
+      }
+      if (!request.more) return;
+    }
+  }
+
+  /** Serves a notification, or hands it to the vCPU whose queue it is for. */
+  #notified(cpu: GuestCpu, device: ServedDevice, value: bigint): void {
+    const vcpu = device.vcpuOfNotification(value);
+    if (vcpu === this.#index) {
+      this.#serve(device, value);
+      return;
+    }
+    this.#siblings[vcpu]?.hand({ device, value });
+    cpu.sendIpi(vcpu);
+  }
+
+  #serveHanded(): void {
+    for (const { device, value } of this.#handed.splice(0)) this.#serve(device, value);
+  }
+
+  #serve(device: ServedDevice, value: bigint): void {
+    const counters = device.counters[this.#index];
+    if (counters !== undefined) counters.notifications += 1;
+    device.registers.write(MMIO.QueueNotify, 4, value);
+  }
+
+  /** Interrupts the frontends of devices that want it. */
+  async #notify(cpu: GuestCpu): Promise<void> {
+    for (const device of this.#devices) {
+      if (!device.takeWanted(this.#index)) continue;
+      const counters = device.counters[this.#index];
+      if (counters !== undefined) counters.notifies += 1;
+      await remioNotify(cpu, device.end.dm);
+    }
+  }
+}
+
+/** Where in the window an access lies; -1 if not all of it does. */
+function offsetIn(window: GuestDeviceEnd['window'], address: bigint, width: number): number {
+  if (address < window.base) return -1;
+  const offset = Number(address - window.base);
+  return offset + width <= window.size ? offset : -1;
+}
