@@ -31,7 +31,7 @@ export interface At {
 const VALUE_BITS = 4352n;
 const MACRO_DEPTH_MAX = 32;
 /** Values that may be computed for one configuration: macros that double at each level come to an end. */
-const STEPS_MAX = 4_000_000;
+const STEPS_MAX = 1_000_000;
 
 const CONSTANTS: Readonly<Record<string, bigint>> = {
   true: 1n,
@@ -320,12 +320,15 @@ const isTypeInParentheses = (node: CNode): boolean =>
   node.type === 'parenthesized_expression' && /^\(\s*(unsigned|signed|\w+_t|int|long|char)\s*\)$/.test(node.text);
 
 function literal(node: CNode, source: CSource): bigint {
-  const text = node.text.replace(/'/g, '').replace(/[uUlL]+$/, '');
+  // The grammar takes a sign for a part of the number.
+  const [, sign = '', digits = ''] = /^([-+]?)(.*)$/.exec(node.text.replace(/'/g, '')) ?? [];
+  const text = digits.replace(/[uUlL]+$/, '');
+  const signed = (value: bigint): bigint => (sign === '-' ? -value : value);
   if (/^0[xX][0-9a-fA-F]+$/.test(text) || /^0[bB][01]+$/.test(text) || /^(0|[1-9][0-9]*)$/.test(text)) {
     if (text.length > 1300) throw failure(source, node, 'this number is too large');
-    return BigInt(text);
+    return signed(BigInt(text));
   }
-  if (/^0[0-7]+$/.test(text)) return BigInt(`0o${text.slice(1)}`);
+  if (/^0[0-7]+$/.test(text)) return signed(BigInt(`0o${text.slice(1)}`));
   throw failure(source, node, `${node.text.slice(0, 40)} is no whole number`);
 }
 
