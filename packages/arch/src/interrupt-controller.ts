@@ -96,11 +96,15 @@ const store = (address: bigint, offset: number, value: number, width: AccessWidt
   value: BigInt(value),
 });
 
-/** The stores by which a guest enables an interrupt and routes it to one of its vCPUs. */
+/**
+ * The stores by which a guest enables an interrupt and routes it to one of its vCPUs.
+ * @param enabled interrupts that the vCPU has enabled before: a PLIC has one word for 32 of them, which is written whole
+ */
 export function enableInterruptSequence(
   controller: InterruptController,
   irq: number,
   vcpu: number,
+  enabled: readonly number[] = [],
 ): readonly DeviceStore[] {
   const word = 4 * Math.floor(irq / 32);
   // `<<` gives a signed number: bit 31 is made unsigned again.
@@ -122,10 +126,13 @@ export function enableInterruptSequence(
           ];
     case 'plic': {
       const context = plicContext(vcpu);
+      const first = 8 * word;
+      const others = enabled.filter((other) => other >= first && other < first + 32);
+      const flags = others.reduce((all, other) => (all | (1 << (other % 32))) >>> 0, bit);
       return [
         store(controller.base, PLIC_PRIORITY + 4 * irq, 1),
         store(controller.base, PLIC_CONTEXT + context * PLIC_CONTEXT_STRIDE, 0),
-        store(controller.base, PLIC_ENABLE + context * PLIC_ENABLE_STRIDE + word, bit),
+        store(controller.base, PLIC_ENABLE + context * PLIC_ENABLE_STRIDE + word, flags),
       ];
     }
     case 'aia':

@@ -80,6 +80,8 @@ export class ProgramSeat implements Seat, GuestCpu {
   readonly #machine: MachineContext;
   readonly #processor: ProgramProcessor;
   readonly #handlers = new Map<number, (irq: IrqId) => void | Promise<void>>();
+  /** Interrupts that were enabled. */
+  readonly #enabled: IrqId[] = [];
   readonly #pending = new Fifo<IrqId>();
   #on = false;
   /** Counts starts: what a program of a former life still does is not heard. */
@@ -256,8 +258,12 @@ export class ProgramSeat implements Seat, GuestCpu {
   }
 
   async enableInterrupt(irq: IrqId): Promise<void> {
-    for (const { address, width, value } of enableInterruptSequence(this.#machine.irqc, irq, this.index)) {
-      await this.#store(address, width, value);
+    this.#enabled.push(irq);
+    const stores = () => enableInterruptSequence(this.#machine.irqc, irq, this.index, this.#enabled);
+    // Made anew before each: another task may have enabled one in the meantime.
+    for (let n = 0; n < stores().length; n += 1) {
+      const store = stores()[n];
+      if (store !== undefined) await this.#store(store.address, store.width, store.value);
     }
   }
 

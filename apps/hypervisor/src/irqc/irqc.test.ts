@@ -1,4 +1,4 @@
-import type { InterruptController, MmioAccess } from '@remio/arch';
+import { enableInterruptSequence, type InterruptController, type MmioAccess } from '@remio/arch';
 import { type AccessWidth, guestAddress } from '@remio/base';
 import { describe, expect, it } from 'vitest';
 import type { Profile, RuleId } from '../remio/index.js';
@@ -305,5 +305,24 @@ describe('vPLIC (A.15)', () => {
     expect(bench.read(threshold(1))).toBe(2);
     expect(bench.read(enables(0, 40))).toBe(bit(40));
     expect(bench.read(base + 0x400_0000n)).toBeUndefined();
+  });
+});
+
+describe.each([
+  ['vGICv2', GICV2],
+  ['vGICv3', GICV3],
+  ['vPLIC', PLIC],
+  ['vAPLIC', AIA],
+] as const)('%s and the stores of a guest', (_, controller) => {
+  it('have every interrupt enabled that the guest enabled, in whatever word they share', () => {
+    const bench = new Bench(controller);
+    const enabled: number[] = [];
+    for (const irq of [36, 37, 40, 78, 63, 64]) {
+      for (const { address, width, value } of enableInterruptSequence(controller, irq, 0, enabled)) {
+        bench.write(address, Number(value), { width });
+      }
+      enabled.push(irq);
+    }
+    expect(enabled.flatMap((irq) => bench.inject(irq))).toEqual(enabled.map((irq) => `0:${irq}`));
   });
 });
