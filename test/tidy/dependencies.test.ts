@@ -10,7 +10,7 @@ const ROWS: readonly (readonly string[])[] = [
   ['base'],
   ['arch', 'virtio-spec', 'guest-memory', 'nbd'],
   ['virtqueue', 'ethernet', 'vsock', 'board', 'guest', 'protocol', 'telemetry'],
-  ['virtio-device', 'virtio-driver', 'topology', 'transport', 'shared-memory'],
+  ['virtio-device', 'virtio-driver', 'topology', 'transport', 'shared-memory', 'metrics'],
   ['host-io', 'bao', 'graph'],
   ['hypervisor'],
   ['vm-runtime'],

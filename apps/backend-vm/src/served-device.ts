@@ -12,7 +12,7 @@ import {
 /** What the dispatcher asks of a device's registers. */
 export type Registers = Pick<
   MmioRegisters,
-  'read' | 'write' | 'status' | 'features' | 'queueConfig' | 'device' | 'counters'
+  'read' | 'write' | 'status' | 'features' | 'queueConfig' | 'inFlight' | 'device' | 'counters'
 >;
 
 /**
@@ -134,7 +134,11 @@ export class ServedDevice {
       device: end.name,
       ...counters,
       needsReset: (registers.status & STATUS_DEVICE_NEEDS_RESET) !== 0,
-      queues: queues.map((queue, index) => ({ vcpu: this.vcpuOf(index), ...queue })),
+      queues: queues.map((queue, index) => ({
+        vcpu: this.vcpuOf(index),
+        inFlight: registers.inFlight(index),
+        ...queue,
+      })),
       vcpus: this.counters.map((counts) => ({ ...counts })),
       ...(device.counters === undefined ? {} : { model: { ...device.counters } }),
     };

@@ -1,6 +1,7 @@
 import { backendPrograms } from '@remio/backend-vm';
 import { frontendPrograms } from '@remio/frontend-vm';
 import { RecordingFile } from '@remio/hypervisor';
+import { METRICS_VARIABLE, type MetricsAddress, parseMetricsAddress, showAddress } from '@remio/metrics';
 import { type Topology, usesStdio } from '@remio/topology';
 import { InprocEngine, programOf } from '@remio/vm-runtime';
 import { deferred } from './deferred.js';
@@ -23,6 +24,8 @@ export interface UpOptions {
   readonly engine: 'processes' | 'inproc';
   readonly endpoint?: string;
   readonly record?: string;
+  /** HOST:PORT of the hypervisor's metrics. */
+  readonly metrics?: string;
   /** Processes of each kind; at least 1. */
   readonly processes?: number;
   readonly json: boolean;
@@ -50,7 +53,19 @@ export async function up(file: string, options: UpOptions): Promise<ExitCode> {
 const openFrontends = (topology: Topology): Set<string> =>
   new Set(topology.vms.filter((vm) => vm.remioDevs.every((end) => end.type === 'frontend')).map((vm) => vm.name));
 
+/** Where metrics are served: the option's address, or the environment's. A port for each process follows the first. */
+function metricsFrom(option: string | undefined): MetricsAddress | undefined {
+  const text = option ?? process.env[METRICS_VARIABLE] ?? '';
+  if (text === '') return undefined;
+  const address = parseMetricsAddress(text);
+  if (!address.ok) throw new CommandError(address.error, EXIT.USAGE);
+  if (address.value.port === 0)
+    throw new CommandError('--metrics needs a port: the processes take those that follow', EXIT.USAGE);
+  return address.value;
+}
+
 async function upProcesses(topology: Topology, options: UpOptions): Promise<ExitCode> {
+  const metrics = metricsFrom(options.metrics);
   const print = printer(topology, options.json);
   const open = openFrontends(topology);
   const over = deferred<ExitCode>();
@@ -68,6 +83,7 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
     signal: stopping.signal,
     ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
     ...(options.record === undefined ? {} : { record: options.record }),
+    ...(metrics === undefined ? {} : { metrics }),
     ...(options.processes === undefined ? {} : { processes: options.processes }),
     onReport: (vm, event) => {
       const report = event as { readonly kind?: unknown; readonly vcpu?: unknown; readonly reason?: unknown };
@@ -95,6 +111,10 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
   // Stopped while it was booting.
   if (platform === undefined) return over.promise;
   print({ endpoint: platform.endpoint }, `${topology.name} is up at ${platform.endpoint}; Ctrl-C stops it`);
+  for (const [name, address] of platform.metrics) {
+    const url = `http://${showAddress(address)}/metrics`;
+    print({ name, metrics: url }, `${name}: metrics at ${url}`);
+  }
   const code = await over.promise;
   ending = true;
   try {

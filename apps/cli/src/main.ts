@@ -55,6 +55,7 @@ program
   .option('--endpoint <ENDPOINT>', 'where the hypervisor listens (ipc://… or tcp://…)')
   .option('--record <FILE>', 'write every input of the core, and its effects, as a vector')
   .option('--processes <N>', 'processes of each kind that VMs of no host are dealt out over', whole)
+  .option('--metrics <HOST:PORT>', 'serve metrics and health: the hypervisor here, the others at the ports that follow')
   .option('--until-done', 'stop when every frontend’s program has ended', false)
   .option('--json', 'one JSON object per line', false)
   .addHelpText('after', '\nExample:\n  remio up deploy/topologies/ping-riscv64.yaml --image disk.img --until-done')

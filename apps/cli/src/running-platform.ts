@@ -2,6 +2,7 @@ import { cpSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type MetricsAddress, showAddress } from '@remio/metrics';
 import { RunDirectory, sharedMemoryProblem } from '@remio/shared-memory';
 import { type Topology, usesStdio, writeChecked } from '@remio/topology';
 import { Connection } from '@remio/transport';
@@ -18,6 +19,8 @@ export interface PlatformOptions {
   /** `ipc` (a socket in the run directory), or an endpoint. */
   readonly endpoint?: string;
   readonly record?: string;
+  /** Where the hypervisor serves metrics; the other processes do at the ports that follow. */
+  readonly metrics?: MetricsAddress;
   /** Physical CPU of the host to pin every process to. */
   readonly hostCpu?: number;
   /** Whether failed VM processes are started again. */
@@ -36,10 +39,19 @@ export class RunningPlatform {
   readonly observer: Connection;
   readonly endpoint: string;
   readonly runDirectory: string;
+  /** Where each process serves metrics, by its name; empty: none does. */
+  readonly metrics: ReadonlyMap<string, MetricsAddress>;
   readonly #directory: RunDirectory;
   #stopped = false;
 
-  private constructor(supervisor: Supervisor, observer: Connection, endpoint: string, directory: RunDirectory) {
+  private constructor(
+    supervisor: Supervisor,
+    observer: Connection,
+    endpoint: string,
+    directory: RunDirectory,
+    metrics: ReadonlyMap<string, MetricsAddress>,
+  ) {
+    this.metrics = metrics;
     this.supervisor = supervisor;
     this.observer = observer;
     this.endpoint = endpoint;
@@ -67,6 +79,8 @@ export class RunningPlatform {
     options.signal?.addEventListener('abort', onAbort);
     try {
       options.signal?.throwIfAborted();
+      const processes = placeVms(topology, options.processes);
+      const addresses = metricsOf(options.metrics, ['hypervisor', ...processes.map(({ name }) => name)]);
       await supervisor.start({
         name: 'hypervisor',
         entry: entryOf('hypervisor', 'service/main.js'),
@@ -75,6 +89,7 @@ export class RunningPlatform {
           '--endpoint',
           endpoint,
           ...(options.record === undefined ? [] : ['--record', options.record]),
+          ...metricsArguments(addresses, 'hypervisor'),
         ],
         restart: false,
         last: true,
@@ -86,7 +101,6 @@ export class RunningPlatform {
         onReport: (vm, event) => options.onReport(vm, event),
       });
       if (!attached.ok) throw new Error(attached.error.reason);
-      const processes = placeVms(topology, options.processes);
       const start = (part: Placed['part']): Promise<unknown> =>
         Promise.all(
           processes
@@ -95,7 +109,13 @@ export class RunningPlatform {
               supervisor.start({
                 name,
                 entry: entryOf(part, 'main.js'),
-                args: [...common, ...vms.flatMap((vm) => ['--vm', vm.name]), '--connect', endpoint],
+                args: [
+                  ...common,
+                  ...vms.flatMap((vm) => ['--vm', vm.name]),
+                  '--connect',
+                  endpoint,
+                  ...metricsArguments(addresses, name),
+                ],
                 restart: options.restart ?? true,
                 stdio: usesStdio(vms),
                 ...hostCpu,
@@ -104,7 +124,7 @@ export class RunningPlatform {
         );
       await start('backend-vm');
       await start('frontend-vm');
-      return new RunningPlatform(supervisor, attached.value, endpoint, directory);
+      return new RunningPlatform(supervisor, attached.value, endpoint, directory, addresses);
     } catch (error) {
       await supervisor.stop();
       directory.remove();
@@ -134,6 +154,17 @@ export class RunningPlatform {
     await this.supervisor.stop();
     this.#directory.remove();
   }
+}
+
+/** Processes in their order, from the given port on. */
+function metricsOf(first: MetricsAddress | undefined, names: readonly string[]): ReadonlyMap<string, MetricsAddress> {
+  if (first === undefined) return new Map();
+  return new Map(names.map((name, n) => [name, { host: first.host, port: first.port + n }]));
+}
+
+function metricsArguments(addresses: ReadonlyMap<string, MetricsAddress>, name: string): readonly string[] {
+  const address = addresses.get(name);
+  return address === undefined ? [] : ['--metrics', showAddress(address)];
 }
 
 /** A directory for copies of images, gone with this process; if it is killed, with the next one's start. */

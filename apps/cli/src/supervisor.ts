@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { STDIO_VARIABLE } from '@remio/host-io';
+import { METRICS_VARIABLE } from '@remio/metrics';
 
 /** A process of the platform. */
 export interface ChildSpec {
@@ -130,7 +131,11 @@ export class Supervisor {
     const stdio = spec.stdio === true ? ([0, 1] as const) : [];
     const started = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...stdio],
-      env: { ...process.env, ...(spec.stdio === true ? { [STDIO_VARIABLE]: STDIO_DESCRIPTORS } : {}) },
+      env: {
+        ...process.env,
+        [METRICS_VARIABLE]: '',
+        ...(spec.stdio === true ? { [STDIO_VARIABLE]: STDIO_DESCRIPTORS } : {}),
+      },
     });
     const tail: string[] = [];
     started.stdout?.pipe(log, { end: false });

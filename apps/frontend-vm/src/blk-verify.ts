@@ -27,6 +27,8 @@ interface Job {
   /** By phase: workers that have finished it. */
   readonly finished: number[];
   readonly cpus: readonly GuestCpu[];
+  /** Bytes that were read back as they had been written. */
+  verifiedBytes: number;
   mismatches: number;
   failed: number;
 }
@@ -51,6 +53,7 @@ export const blkVerify =
         throw new Error(`device ${end.name}: ${code} (VirtIO ${clause}): ${detail}`);
       }
       const driver = probed.value;
+      vm.report({ kind: 'driver-up', device: end.name });
       const used = placed.slice(0, driver.queues);
       const job: Job = {
         driver,
@@ -60,6 +63,7 @@ export const blkVerify =
         hash: new InOrderHash(),
         finished: [0, 0, 0],
         cpus: await Promise.all(used.map((index) => all.get(index))),
+        verifiedBytes: 0,
         mismatches: 0,
         failed: 0,
       };
@@ -77,6 +81,7 @@ export const blkVerify =
         readNs: Number(read - up),
         verifyNs: Number(vm.hostTime() - read),
         writes: driver.readOnly ? 0 : options.writes,
+        verifiedBytes: job.verifiedBytes,
         mismatches: job.mismatches,
         failed: job.failed,
         counters: { ...driver.counters, accesses: driver.transport.accesses },
@@ -191,7 +196,8 @@ async function writeAndCheck(cpu: GuestCpu, job: Job, worker: number, buffers: r
     bytesOf(job, buffer, writeSize).fill(0);
     const outcome = await job.driver.execute(cpu, { kind: 'read', sector: sector(block), data }, worker);
     if (outcome !== 'ok') job.failed += 1;
-    if (Buffer.compare(bytesOf(job, buffer, writeSize), content) !== 0) job.mismatches += 1;
+    if (Buffer.compare(bytesOf(job, buffer, writeSize), content) === 0) job.verifiedBytes += writeSize;
+    else job.mismatches += 1;
   }
 }
 

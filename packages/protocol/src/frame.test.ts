@@ -155,6 +155,16 @@ describe('the codec', () => {
     expect(completion('riscv64')).toBeLessThanOrEqual(128);
   });
 
+  it('gives back a claim of any VM of a kind, and what it got', () => {
+    for (const message of [
+      { kind: 'claim', version: 2, digest: 'd', of: 'backend' },
+      { kind: 'granted', vms: ['guest0'] },
+      { kind: 'refused', code: 'none-free', reason: 'all 4 are run' },
+    ] as const) {
+      expect(decodeVmMessage(encodeVmMessage(message))).toEqual({ ok: true, value: message });
+    }
+  });
+
   it('cuts a reason that is too long for its field', () => {
     const decoded = decodeHypervisorMessage(
       encodeHypervisorMessage({
@@ -208,6 +218,8 @@ describe('C16: whatever arrives, the answer is a message or what is wrong', () =
     ['a fraction', pack([MESSAGE.HEARTBEAT, 1.5, 0])],
     ['a text for a number', pack([MESSAGE.HEARTBEAT, 'x', 0])],
     ['claims that are no names', pack([MESSAGE.HELLO, 1, 'd', [1]])],
+    ['a claim of an unknown kind', pack([MESSAGE.CLAIM, 2, 'd', 'hypervisor'])],
+    ['a grant of no names', pack([MESSAGE.GRANTED, 'guest0'])],
     ['200 000 nested arrays', Buffer.alloc(200_000, 0x91)],
     ['no bytes at all', Buffer.alloc(0)],
   ])('%s', (_, bytes) => {

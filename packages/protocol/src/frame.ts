@@ -29,16 +29,26 @@ export const MESSAGE = {
   REPLY: 9,
   RESUME: 10,
   RESUMED: 11,
+  CLAIM: 12,
+  GRANTED: 13,
 } as const;
 
 /** Why a HELLO or RESUME was refused, or a peer cut off. */
-export const REFUSALS = ['version', 'topology', 'unknown-vm', 'vm-taken', 'session', 'protocol'] as const;
+export const REFUSALS = ['version', 'topology', 'unknown-vm', 'vm-taken', 'none-free', 'session', 'protocol'] as const;
 export type Refusal = (typeof REFUSALS)[number];
+
+/** What a process may claim one of, whichever is free. */
+export const VM_KINDS = ['frontend', 'backend'] as const;
+export type VmKind = (typeof VM_KINDS)[number];
 
 /** Messages that both ends send, or that are not on the hot path. */
 export type ControlMessage =
   /** The first message of a peer. `vms` are the names it claims; an observer claims none. */
   | { readonly kind: 'hello'; readonly version: number; readonly digest: string; readonly vms: readonly string[] }
+  /** Instead of HELLO: claims any VM of a kind that is free. */
+  | { readonly kind: 'claim'; readonly version: number; readonly digest: string; readonly of: VmKind }
+  /** What a claim got; WELCOME follows. */
+  | { readonly kind: 'granted'; readonly vms: readonly string[] }
   | {
       readonly kind: 'welcome';
       readonly session: number;
@@ -113,6 +123,10 @@ function encodeControl(message: ControlMessage): Buffer {
   switch (message.kind) {
     case 'hello':
       return packr.pack([MESSAGE.HELLO, message.version, message.digest, message.vms]);
+    case 'claim':
+      return packr.pack([MESSAGE.CLAIM, message.version, message.digest, message.of]);
+    case 'granted':
+      return packr.pack([MESSAGE.GRANTED, message.vms]);
     case 'welcome':
       return packr.pack([
         MESSAGE.WELCOME,
@@ -234,17 +248,18 @@ function unpack(bytes: Uint8Array): ControlMessage {
 function control(fields: readonly unknown[]): ControlMessage {
   const [type] = fields;
   switch (type) {
-    case MESSAGE.HELLO: {
+    case MESSAGE.HELLO:
       arity(fields, 4);
-      const vms = fields[3];
-      if (!Array.isArray(vms) || vms.length > 65_536) throw new MalformedFrame('the claims are no list of names');
-      return {
-        kind: 'hello',
-        version: count(fields, 1),
-        digest: text(fields, 2),
-        vms: vms.map((_, n) => text(vms, n)),
-      };
+      return { kind: 'hello', version: count(fields, 1), digest: text(fields, 2), vms: names(fields, 3) };
+    case MESSAGE.CLAIM: {
+      arity(fields, 4);
+      const of = VM_KINDS.find((kind) => kind === fields[3]);
+      if (of === undefined) throw new MalformedFrame('a claim of an unknown kind');
+      return { kind: 'claim', version: count(fields, 1), digest: text(fields, 2), of };
     }
+    case MESSAGE.GRANTED:
+      arity(fields, 2);
+      return { kind: 'granted', vms: names(fields, 1) };
     case MESSAGE.WELCOME:
       arity(fields, 7);
       return {
@@ -304,6 +319,12 @@ function credit(fields: readonly unknown[], at: number, most: number): number {
   const value = count(fields, at);
   if (value < 1 || value > most) throw new MalformedFrame(`a credit of ${value}; there are 1 to ${most}`);
   return value;
+}
+
+function names(fields: readonly unknown[], at: number): readonly string[] {
+  const list = fields[at];
+  if (!Array.isArray(list) || list.length > 65_536) throw new MalformedFrame(`element ${at} is no list of names`);
+  return list.map((_, n) => text(list, n));
 }
 
 function text(fields: readonly unknown[], at: number): string {

@@ -30,6 +30,30 @@ describe('latencies', () => {
     expect(of(1e16).summary()).toMatchObject({ count: 1, max: 1e16 });
   });
 
+  it('counts how many samples exceed no bound, and sums them, to within 1%', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 1, max: 1e10 }), { maxLength: 200 }),
+        fc.uniqueArray(fc.integer({ min: 1, max: 1e10 }), { minLength: 1, maxLength: 10 }),
+        (samples, unsorted) => {
+          const bounds = [...unsorted].sort((a, b) => a - b);
+          const { atMost, count, sum } = of(...samples).histogram(bounds);
+          const exact = samples.reduce((a, b) => a + b, 0);
+          expect(count).toBe(samples.length);
+          expect(Math.abs(sum - exact)).toBeLessThanOrEqual(samples.length + exact * 0.01);
+          for (const [n, bound] of bounds.entries()) {
+            // Samples within 1% of a bound (a nanosecond, for the smallest) may count on either side.
+            const within = (factor: number, ns: number): number =>
+              samples.filter((sample) => sample <= bound * factor + ns).length;
+            expect(atMost[n]).toBeGreaterThanOrEqual(within(0.99, -1));
+            expect(atMost[n]).toBeLessThanOrEqual(within(1.01, 1));
+          }
+        },
+      ),
+    );
+    expect(new Latency().histogram([1, 2])).toEqual({ atMost: [0, 0], count: 0, sum: 0 });
+  });
+
   it('has no samples at first, and none after a reset', () => {
     const none = { count: 0, p50: 0, p99: 0, max: 0 };
     expect(new Latency().summary()).toEqual(none);

@@ -6,6 +6,15 @@ export interface LatencySummary {
   readonly max: number;
 }
 
+/** Samples by upper bound, as Prometheus keeps them. */
+export interface LatencyHistogram {
+  /** By bound: samples that do not exceed it. */
+  readonly atMost: readonly number[];
+  readonly count: number;
+  /** Nanoseconds, to within 1%. */
+  readonly sum: number;
+}
+
 /** Mantissa bits of a double's upper word that tell buckets apart: 64 buckets from one power of two to the next. */
 const SUB_BUCKET_BITS = 6;
 const SUB_BUCKETS = 1 << SUB_BUCKET_BITS;
@@ -44,6 +53,24 @@ export class Latency {
 
   summary(): LatencySummary {
     return { count: this.#count, p50: this.#at(0.5), p99: this.#at(0.99), max: Math.round(this.#max) };
+  }
+
+  /**
+   * How many samples exceed none of the bounds. A bucket counts where its middle lies, so to within 1%.
+   * @param bounds nanoseconds, ascending
+   */
+  histogram(bounds: readonly number[]): LatencyHistogram {
+    const atMost = bounds.map(() => 0);
+    let sum = 0;
+    this.#counts?.forEach((count, bucket) => {
+      if (count === 0) return;
+      const latency = middle(bucket);
+      sum += count * latency;
+      for (let n = bounds.length - 1; n >= 0 && latency <= (bounds[n] ?? 0); n -= 1) {
+        atMost[n] = (atMost[n] ?? 0) + count;
+      }
+    });
+    return { atMost, count: this.#count, sum };
   }
 
   reset(): void {

@@ -26,6 +26,8 @@ export interface BuildOptions {
 
 /** Bytes of a window that does not say. */
 const DEFAULT_WINDOW = 0x200;
+const DEFAULT_PAUSE_NS = 1_000_000_000n;
+const DEFAULT_PATIENCE_NS = 30_000_000_000n;
 
 /** Numbers for programs: bigint only where a number would lose something. */
 export const plainOptions = (value: unknown): unknown => {
@@ -183,6 +185,14 @@ function remioDev(
     ...(end.deadline === undefined ? {} : { deadline: Number(end.deadline) }),
     ...(device === undefined ? {} : { device }),
     ...(end.driver === undefined ? {} : { driver: driverChoice(end.driver, { ...options, name }) }),
+    ...(end.repeat === undefined
+      ? {}
+      : {
+          repeat: {
+            pause: Number(end.repeat.pause ?? DEFAULT_PAUSE_NS),
+            patience: Number(end.repeat.patience ?? DEFAULT_PATIENCE_NS),
+          },
+        }),
   };
 }
 
@@ -269,7 +279,7 @@ function digestOf(topology: Omit<Topology, 'digest'>): string {
       name,
       cpus,
       memory,
-      remioDevs: remioDevs.map(({ device: _, driver: __, vcpu: ___, queueVcpus: ____, ...end }) => end),
+      remioDevs: remioDevs.map(({ device: _, driver: __, repeat: ___, vcpu: ____, queueVcpus: _____, ...end }) => end),
       ipcs: ipcs.map(({ driver: _, ...ipc }) => ipc),
     })),
   };

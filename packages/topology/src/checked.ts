@@ -18,6 +18,8 @@ export interface TopologyArguments {
   readonly checked?: string | undefined;
   /** `NAME=PATH`, for `topology`. */
   readonly image: readonly string[];
+  /** VMs of the process: of others, it needs no files. */
+  readonly vm?: readonly string[];
 }
 
 /**
@@ -31,6 +33,7 @@ export function topologyOfProcess(given: TopologyArguments): Topology | string {
   const { topology, text } = loadTopology(given.topology, {
     images: imagesOf(given.image),
     programs: BUILTIN_PROGRAMS,
+    filesOf: given.vm ?? [],
   });
   return topology ?? text;
 }

@@ -28,6 +28,7 @@ export type {
 } from './drivers/index.js';
 export type { TopologyFiles } from './end-context.js';
 export { isBackend } from './host-checks.js';
+export * from './host-needs.js';
 export type { IpcDriverChoice, IpcExchangeChoice } from './ipc-drivers/index.js';
 export { topologyJsonSchema } from './json-schema.js';
 export { usesStdio } from './lines.js';

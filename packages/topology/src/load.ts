@@ -37,6 +37,8 @@ export interface LoadOptions {
   readonly images?: Readonly<Record<string, string>>;
   /** Names of built-in programs. */
   readonly programs: readonly string[];
+  /** As of {@link parseTopology}. */
+  readonly filesOf?: readonly string[];
 }
 
 /** A topology from a file, and its diagnostics as text. */

@@ -10,6 +10,8 @@ export interface ParseOptions extends BuildOptions {
   readonly files: TopologyFiles;
   /** Names of built-in programs. */
   readonly programs: readonly string[];
+  /** VMs whose images, directories and modules must be there; absent: those of all. Other hosts have what others need. */
+  readonly filesOf?: readonly string[];
 }
 
 /** A topology, if there were no errors, and everything there is to say about the file. */
@@ -30,11 +32,13 @@ export function parseTopology(text: string, file: string, options: ParseOptions)
   return { topology: failed ? undefined : topology, diagnostics: source.diagnostics };
 }
 
-function checkFiles(source: TopologySource, topology: Topology, { files, programs }: ParseOptions): void {
+function checkFiles(source: TopologySource, topology: Topology, options: ParseOptions): void {
+  const { files, programs, filesOf } = options;
   for (const vm of topology.vms) {
     const { program } = vm;
     const path: Path = ['vms', vm.name, 'program'];
-    if (program.kind === 'module' && !files.exists(program.name)) {
+    const here = filesOf?.includes(vm.name) ?? true;
+    if (here && program.kind === 'module' && !files.exists(program.name)) {
       source.error('module', path, `there is no file ${program.name}`, 'correct the path; it counts from this file');
     }
     if (program.kind === 'builtin' && !programs.includes(program.name)) {
@@ -46,7 +50,7 @@ function checkFiles(source: TopologySource, topology: Topology, { files, program
       );
     }
     for (const { dm, device } of vm.remioDevs) {
-      if (device === undefined) continue;
+      if (device === undefined || !here) continue;
       const place: Path = ['vms', vm.name, 'remio_devs', dm, 'device'];
       if (device.kind === 'module') {
         if (!files.exists(device.name)) {

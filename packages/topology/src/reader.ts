@@ -128,7 +128,7 @@ function knownKeys(path: Path): readonly string[] {
   if (within === 'vms') return ['cpus', 'memory', 'program', 'remio_devs', 'ipcs'];
   if (within === 'shared_memories') return ['size', 'phys'];
   if (within === 'remio_devs') {
-    return ['name', 'type', 'bind_key', 'window', 'interrupt', 'shmem', 'deadline', 'device', 'driver'];
+    return ['name', 'type', 'bind_key', 'window', 'interrupt', 'shmem', 'deadline', 'device', 'driver', 'repeat'];
   }
   if (within === 'ipcs') return ['memory', 'base', 'size', 'interrupts', 'driver'];
   if (within === 'memory') return ['base', 'size', 'phys'];

@@ -58,6 +58,13 @@ const remioDev = z.strictObject({
   deadline: duration.optional().describe('Frontend: after this time an unanswered access ends as a fault'),
   device: device.optional().describe('Backend: the device model'),
   driver: driver.optional().describe('Frontend, under program: drivers: what drives the device'),
+  repeat: z
+    .strictObject({
+      pause: duration.optional().describe('Between two runs; 1s unless it says otherwise'),
+      patience: duration.optional().describe('After which a run counts as failed; 30s unless it says otherwise'),
+    })
+    .optional()
+    .describe('Frontend: the driver begins anew, from the reset of its device on, whenever it has ended or failed'),
 });
 
 const ipc = z.strictObject({

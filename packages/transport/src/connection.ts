@@ -11,6 +11,7 @@ import {
   PROTOCOL_VERSION,
   type Refusal,
   transientVmFrame,
+  type VmKind,
   type VmRecord,
   type VmTransport,
 } from '@remio/protocol';
@@ -57,7 +58,7 @@ export class Connection implements VmTransport {
   /** Frames of records received and sent, each once. */
   readonly frames = { received: 0, sent: 0 };
   readonly #endpoint: string;
-  readonly #vms: readonly string[];
+  #vms: readonly string[];
   readonly #handler: ConnectionHandler;
   readonly #queries = new Map<number, (value: Result<unknown, string>) => void>();
   #socket: FrameSocket<Dealer, Buffer>;
@@ -85,26 +86,36 @@ export class Connection implements VmTransport {
   }
 
   /**
-   * Connects and claims VMs; an observer claims none.
+   * Connects and claims VMs, by name or any that is free of a kind; an observer claims none.
    * @returns why the hypervisor does not take this peer
    */
   static async attach(
     endpoint: string,
     digest: string,
-    vms: readonly string[],
+    claim: readonly string[] | VmKind,
     handler: ConnectionHandler,
   ): Promise<Result<Connection, AttachError>> {
     let connection: Connection;
     try {
-      connection = new Connection(endpoint, vms, handler);
+      connection = new Connection(endpoint, typeof claim === 'string' ? [] : claim, handler);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       return err({ code: 'unreachable', reason: `${endpoint} is no endpoint: ${reason}` });
     }
-    const answer = await connection.#hello({ kind: 'hello', version: PROTOCOL_VERSION, digest, vms });
+    const version = PROTOCOL_VERSION;
+    const answer = await connection.#hello(
+      typeof claim === 'string'
+        ? { kind: 'claim', version, digest, of: claim }
+        : { kind: 'hello', version, digest, vms: claim },
+    );
     if (answer.ok) return ok(connection);
     connection.close();
     return answer;
+  }
+
+  /** The VMs that this peer has. */
+  get vms(): readonly string[] {
+    return this.#vms;
   }
 
   /** Queues a record; {@link flush} sends. */
@@ -201,7 +212,7 @@ export class Connection implements VmTransport {
     return socket;
   }
 
-  #hello(hello: Message<'hello'>): Promise<Result<void, AttachError>> {
+  #hello(hello: Message<'hello' | 'claim'>): Promise<Result<void, AttachError>> {
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         const reason = `nobody answers at ${this.#endpoint} within ${ANSWER_MS} ms`;
@@ -252,6 +263,9 @@ export class Connection implements VmTransport {
     switch (message.kind) {
       case 'welcome':
         this.#opened(message);
+        return;
+      case 'granted':
+        if (this.#state === 'greeting') this.#vms = message.vms;
         return;
       case 'resumed':
         this.#resumed(message);

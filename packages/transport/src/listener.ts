@@ -12,6 +12,7 @@ import {
   PROTOCOL_VERSION,
   type Refusal,
   transientHypervisorFrame,
+  type VmKind,
   type VmRecord,
 } from '@remio/protocol';
 import { Router } from 'zeromq';
@@ -23,6 +24,8 @@ import { type Peer, type PeerState, PeerTable } from './peer-table.js';
 export interface ListenerHandler {
   /** Whether a peer may have what it claims; a refusal says why. */
   admit(vms: readonly string[], digest: string): { readonly code: Refusal; readonly reason: string } | undefined;
+  /** The VMs that a peer gets which claims any of a kind; a refusal names the limit. */
+  choose(kind: VmKind): readonly string[] | { readonly code: Refusal; readonly reason: string };
   onAttached(peer: Peer): void;
   /**
    * @param arrivedAt when they arrived, in nanoseconds on the host's monotonic clock
@@ -52,6 +55,8 @@ const QUEUE_MAX = 16_384;
 const SEND_QUEUE = 10 * CREDIT.frames;
 
 const NS_PER_MS = 1e6;
+
+type Hello = Extract<ControlMessage, { kind: 'hello' }>;
 
 /** A stranger that left before it got its answer misses nothing. */
 const ignore = (): void => {};
@@ -119,6 +124,11 @@ export class Listener {
     const { queued } = peer.link;
     if (queued === 0 || queued === QUEUE_MAX) this.#dirty.push(peer);
     peer.link.push(record);
+  }
+
+  /** Records that wait for a peer. */
+  waiting(session: number): number {
+    return this.#peers.get(session)?.link.queued ?? 0;
   }
 
   /** Sends what is queued, as far as credit goes: one frame per peer, if its records fit. */
@@ -195,6 +205,7 @@ export class Listener {
     }
     const message = decoded.value;
     if (message.kind === 'hello') this.#hello(route, message);
+    else if (message.kind === 'claim') this.#claim(route, message);
     else if (message.kind === 'resume') this.#resume(route, message);
     // Late frames of a peer that was cut off or came back elsewhere are not worth an answer each.
     else if (message.kind === 'query') this.#refuse(route, 'protocol', 'say HELLO first');
@@ -269,18 +280,33 @@ export class Listener {
     }
   }
 
-  #hello(route: Buffer, hello: Extract<ControlMessage, { kind: 'hello' }>): void {
-    const refusal = this.#refusal(hello);
-    if (refusal !== undefined) {
-      this.#refuse(route, refusal.code, refusal.reason);
-      this.#handler.onRefused(`${hello.vms.join(', ') || 'an observer'}: ${refusal.reason}`);
-      return;
-    }
+  #hello(route: Buffer, hello: Hello): void {
+    const refusal = this.#mismatch(hello) ?? this.#admission(hello);
+    if (refusal === undefined) this.#welcome(route, hello.vms, false);
+    else this.#turnAway(route, hello.vms.join(', ') || 'an observer', refusal);
+  }
+
+  #claim(route: Buffer, { version, digest, of }: Extract<ControlMessage, { kind: 'claim' }>): void {
+    const chosen = this.#handler.choose(of);
+    const vms = 'code' in chosen ? [of] : chosen;
+    const hello: Hello = { kind: 'hello', version, digest, vms };
+    const refusal = this.#mismatch(hello) ?? ('code' in chosen ? chosen : this.#admission(hello));
+    if (refusal === undefined) this.#welcome(route, vms, true);
+    else this.#turnAway(route, `a ${of}`, refusal);
+  }
+
+  #turnAway(route: Buffer, who: string, { code, reason }: { readonly code: Refusal; readonly reason: string }): void {
+    this.#refuse(route, code, reason);
+    this.#handler.onRefused(`${who}: ${reason}`);
+  }
+
+  /** @param tell whether the peer does not know yet which VMs it has */
+  #welcome(route: Buffer, vms: readonly string[], tell: boolean): void {
     const session = this.#nextSession;
     this.#nextSession += 1;
     const peer: PeerState = {
       session,
-      vms: hello.vms,
+      vms,
       link: new Link(CREDIT),
       token: randomBytes(16).toString('hex'),
       parts: [route, Buffer.alloc(0)],
@@ -292,13 +318,12 @@ export class Listener {
     this.#peers.add(peer);
     const { token } = peer;
     const times = { heartbeatMs: HEARTBEAT_MS, resumeMs: RESUME_MS };
+    if (tell) this.#tell(peer, { kind: 'granted', vms });
     this.#tell(peer, { kind: 'welcome', session, token, ...times, credit: CREDIT });
     this.#handler.onAttached(peer);
   }
 
-  #refusal(
-    hello: Extract<ControlMessage, { kind: 'hello' }>,
-  ): { readonly code: Refusal; readonly reason: string } | undefined {
+  #mismatch(hello: Hello): { readonly code: Refusal; readonly reason: string } | undefined {
     if (hello.version !== PROTOCOL_VERSION) {
       const reason = `protocol version ${hello.version}; the hypervisor speaks ${PROTOCOL_VERSION}`;
       return { code: 'version', reason };
@@ -307,6 +332,10 @@ export class Listener {
       const reason = `topology ${hello.digest.slice(0, 12)}; the hypervisor runs ${this.#digest.slice(0, 12)}`;
       return { code: 'topology', reason };
     }
+    return undefined;
+  }
+
+  #admission(hello: Hello): { readonly code: Refusal; readonly reason: string } | undefined {
     // Whoever starts a process anew has seen to the old one's end: a process that is away does not keep its VMs from it.
     for (const peer of this.#peers.all()) {
       if (peer.away !== undefined && peer.vms.some((vm) => hello.vms.includes(vm))) {

@@ -22,6 +22,12 @@ export class SessionRoutes implements HypervisorTransport {
     this.#sessions[vm] = undefined;
   }
 
+  /** Records that wait for the process of a VM. */
+  waiting(vm: VmId): number {
+    const session = this.#sessions[vm];
+    return session === undefined ? 0 : (this.listener?.waiting(session) ?? 0);
+  }
+
   send(record: HypervisorRecord): void {
     const session = this.#sessions[record.vm];
     if (session !== undefined) this.listener?.send(session, record);

@@ -57,6 +57,8 @@ class Scene {
         const taken = scene.attached.some((peer) => peer.vms.some((vm) => vms.includes(vm)));
         return taken ? { code: 'vm-taken', reason: 'taken' } : undefined;
       },
+      choose: (kind) =>
+        kind === 'frontend' ? ['vm', 'other'] : { code: 'none-free', reason: 'the topology has 2, and all are run' },
       onAttached: (peer) => scene.attached.push(peer),
       onRecords: (_, records) => {
         for (const record of records) if (record.kind === 'asked') scene.hypervisorGot.push(Number(record.id));
@@ -255,6 +257,35 @@ describe('a session', () => {
       await s.until(() => s.hypervisorGot.length === total && s.peerGot.length === total);
       expect(s.hypervisorGot).toEqual(numbers(total));
       expect(s.peerGot).toEqual(numbers(total));
+    }));
+});
+
+describe('a claim of any VM of a kind', () => {
+  const none = { onRecords: () => {}, onLost: () => {} };
+
+  it('gets what the hypervisor chooses, and only what nobody has', () =>
+    scene(async (s) => {
+      // `vm` is taken: the scene's own peer has it.
+      const refused = await Connection.attach(s.direct, 'digest', 'frontend', none);
+      expect(refused.ok ? '' : refused.error.code).toBe('vm-taken');
+      s.connection.detach('over');
+      await s.until(() => s.attached.length === 0);
+      const granted = await Connection.attach(s.direct, 'digest', 'frontend', none);
+      assert(granted.ok, 'both are free');
+      expect(granted.value.vms).toEqual(['vm', 'other']);
+      expect(s.attached.map(({ vms }) => vms)).toEqual([['vm', 'other']]);
+      granted.value.close();
+    }));
+
+  it('is refused with the limit where none is free, and for another topology before that', () =>
+    scene(async (s) => {
+      const backend = await Connection.attach(s.direct, 'digest', 'backend', none);
+      expect(backend).toMatchObject({
+        ok: false,
+        error: { code: 'none-free', reason: expect.stringContaining('has 2') },
+      });
+      const other = await Connection.attach(s.direct, 'another', 'backend', none);
+      expect(other).toMatchObject({ ok: false, error: { code: 'topology' } });
     }));
 });
 

@@ -97,6 +97,11 @@ export class MmioRegisters {
     return this.#queues.config(index);
   }
 
+  /** Chains of a queue that the device has taken and not returned. */
+  inFlight(index: number): number {
+    return this.#queues.running[index]?.inFlight ?? 0;
+  }
+
   /** Features that were negotiated so far. */
   get features(): bigint {
     return (this.#status & STATUS_FEATURES_OK) === 0 ? 0n : this.#driverFeatures;

@@ -238,6 +238,7 @@ export class VmHost {
         ...(end.vcpu === undefined ? {} : { vcpu: end.vcpu }),
         queueVcpus: end.queueVcpus,
         options: end.device ?? end.driver,
+        ...(end.repeat === undefined ? {} : { repeat: end.repeat }),
       };
     });
     const ipcs = vm.ipcs.map(

@@ -2,7 +2,15 @@ import { parseArgs } from 'node:util';
 import type { CpuId } from '@remio/base';
 import type { GuestProgram, ProgramFactory } from '@remio/guest';
 import { sharedFile } from '@remio/hypervisor';
-import type { VmRecord, VmTransport } from '@remio/protocol';
+import {
+  METRICS_VARIABLE,
+  type MetricsAddress,
+  MetricsEndpoint,
+  parseMetricsAddress,
+  type Scrape,
+  showAddress,
+} from '@remio/metrics';
+import { type HypervisorRecord, VM_KINDS, type VmKind, type VmRecord, type VmTransport } from '@remio/protocol';
 import { mapRegion } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
 import { type Topology, topologyOfProcess, type Vm } from '@remio/topology';
@@ -10,6 +18,7 @@ import { Connection } from '@remio/transport';
 import { pino } from 'pino';
 import { hostLoop } from './host-loop.js';
 import { VmHost, type VmReport } from './vm-host.js';
+import { VmMetrics } from './vm-metrics.js';
 
 /** Built-in programs by name, made from `program.options`. */
 export type ProgramTable = Readonly<Record<string, (options: object) => GuestProgram>>;
@@ -18,6 +27,8 @@ const USAGE_ERROR = 2;
 const ENVIRONMENT_ERROR = 3;
 /** Milliseconds between reports for observers. */
 const REPORT_MS = 1000;
+/** Milliseconds in which ZeroMQ's own thread sends the goodbye. */
+const GOODBYE_MS = 20;
 
 /**
  * The program of a VM: a built-in one, or the default export of a user's module.
@@ -35,6 +46,9 @@ export async function programOf(vm: Vm, table: ProgramTable): Promise<GuestProgr
   return make(options as object);
 }
 
+/** VMs that a process asks for: by name, or any that is free of a kind. */
+type Claim = readonly string[] | VmKind;
+
 /** The `main` of a process that runs VMs: takes its arguments, attaches, and runs until it is stopped. */
 export async function runVmProcess(name: string, programs: ProgramTable): Promise<void> {
   const { values } = parseArgs({
@@ -42,9 +56,11 @@ export async function runVmProcess(name: string, programs: ProgramTable): Promis
       topology: { type: 'string' },
       checked: { type: 'string' },
       vm: { type: 'string', multiple: true, default: [] },
+      claim: { type: 'string' },
       connect: { type: 'string' },
       'run-dir': { type: 'string' },
       image: { type: 'string', multiple: true, default: [] },
+      metrics: { type: 'string' },
     },
   });
   // Whoever started this process was killed, perhaps while it was loading.
@@ -52,42 +68,56 @@ export async function runVmProcess(name: string, programs: ProgramTable): Promis
   if (process.connected === false) process.exit(ENVIRONMENT_ERROR);
   const log = pino({ name }, pino.destination({ dest: 2, sync: true }));
   const { connect, 'run-dir': runDirectory } = values;
+  const claim = claimOf(values.vm, values.claim);
   if (
     (values.topology ?? values.checked) === undefined ||
     connect === undefined ||
     runDirectory === undefined ||
-    values.vm.length === 0
+    claim === undefined
   ) {
-    fail(USAGE_ERROR, `usage: ${name} --topology FILE --vm NAME --connect ENDPOINT --run-dir DIR [--image NAME=PATH]`);
+    fail(
+      USAGE_ERROR,
+      `usage: ${name} --topology FILE (--vm NAME | --claim ${VM_KINDS.join('|')}) --connect ENDPOINT --run-dir DIR [--image NAME=PATH] [--metrics HOST:PORT]`,
+    );
   }
+  const metrics = metricsAddress(values.metrics);
   const topology = topologyOfProcess(values);
   if (typeof topology === 'string') fail(USAGE_ERROR, topology);
-  const vms: { readonly vm: Vm; readonly program: GuestProgram }[] = [];
-  for (const wanted of values.vm) {
-    const vm = topology.vms.find((candidate) => candidate.name === wanted);
-    if (vm === undefined) {
-      fail(
-        USAGE_ERROR,
-        `${topology.file} has no VM ${wanted}; it has ${topology.vms.map((other) => other.name).join(', ')}`,
-      );
-    }
-    try {
-      vms.push({ vm, program: await programOf(vm, programs) });
-    } catch (error) {
-      fail(USAGE_ERROR, error instanceof Error ? error.message : String(error));
+  if (typeof claim !== 'string') {
+    const unknown = claim.find((wanted) => !topology.vms.some((vm) => vm.name === wanted));
+    if (unknown !== undefined) {
+      const names = topology.vms.map((other) => other.name).join(', ');
+      fail(USAGE_ERROR, `${topology.file} has no VM ${unknown}; it has ${names}`);
     }
   }
-  const process_ = new VmProcess(topology, vms, runDirectory, (level, fields, message) => log[level](fields, message));
-  const attached = await process_.attach(connect);
-  if (attached !== undefined) fail(ENVIRONMENT_ERROR, attached);
+  const process_ = new VmProcess(topology, runDirectory, (level, fields, message) => log[level](fields, message));
+  const failure =
+    (await process_.serveMetrics(metrics)) ?? (await process_.attach(connect, claim)) ?? (await process_.run(programs));
+  if (failure !== undefined) {
+    process_.stop(failure.reason);
+    setTimeout(() => fail(failure.code, failure.reason), GOODBYE_MS);
+    return;
+  }
   const stop = (): void => {
     process_.stop('stopped');
-    // ZeroMQ's own thread still has the goodbye to send.
-    setTimeout(() => process.exit(0), 20);
+    setTimeout(() => process.exit(0), GOODBYE_MS);
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   process.send?.('ready');
+}
+
+function claimOf(vms: readonly string[], kind: string | undefined): Claim | undefined {
+  if (vms.length > 0) return kind === undefined ? vms : undefined;
+  return VM_KINDS.find((each) => each === kind);
+}
+
+function metricsAddress(option: string | undefined): MetricsAddress | undefined {
+  const text = option ?? process.env[METRICS_VARIABLE] ?? '';
+  if (text === '') return undefined;
+  const address = parseMetricsAddress(text);
+  if (!address.ok) fail(USAGE_ERROR, address.error);
+  return address.value;
 }
 
 function fail(code: number, message: string): never {
@@ -97,12 +127,21 @@ function fail(code: number, message: string): never {
 
 type Log = (level: 'info' | 'warn' | 'error', fields: object, message: string) => void;
 
+/** Why the process cannot go on. */
+interface Failure {
+  readonly code: number;
+  readonly reason: string;
+}
+
+const environment = (reason: string): Failure => ({ code: ENVIRONMENT_ERROR, reason });
+
 /** VMs, their host and their connection. */
 class VmProcess implements VmTransport {
   readonly #topology: Topology;
-  readonly #vms: readonly { readonly vm: Vm; readonly program: GuestProgram }[];
   readonly #runDirectory: string;
   readonly #log: Log;
+  /** Those that this process runs, once it has them. */
+  #vms: readonly Vm[] = [];
   /** Time of the hypervisor's frames on their way here. */
   readonly #transit = new Latency();
   /** Time from a frame's arrival to that of what it caused being sent. */
@@ -114,55 +153,46 @@ class VmProcess implements VmTransport {
   #trapped: CpuId[] = [];
   #arrivedAt = 0;
   #reported = 0;
-  readonly #early: VmRecord[] = [];
   #connection: Connection | undefined;
   #host: VmHost | undefined;
+  /** What the hypervisor said before there was a host. */
+  readonly #early: HypervisorRecord[] = [];
+  #metrics: VmMetrics | undefined;
+  #endpoint: MetricsEndpoint | undefined;
 
-  constructor(
-    topology: Topology,
-    vms: readonly { readonly vm: Vm; readonly program: GuestProgram }[],
-    runDirectory: string,
-    log: Log,
-  ) {
+  constructor(topology: Topology, runDirectory: string, log: Log) {
     this.#topology = topology;
-    this.#vms = vms;
     this.#runDirectory = runDirectory;
     this.#log = log;
     this.#trappedAt = new Float64Array(topology.board.cpus.length);
   }
 
-  /** Maps memory, makes the machines and attaches; returns why it cannot. */
-  async attach(endpoint: string): Promise<string | undefined> {
-    const shared = new Map<number, ArrayBuffer>();
-    for (const { vm } of this.#vms) {
-      for (const { shmem } of [...vm.remioDevs, ...vm.ipcs]) {
-        if (shared.has(shmem.id)) continue;
-        // An IPC object may show its VM less than there is.
-        const size = this.#topology.sharedMemories[shmem.id]?.size ?? shmem.size;
-        const mapped = mapRegion(sharedFile(this.#runDirectory, shmem.id), size);
-        if (!mapped.ok) return mapped.error;
-        shared.set(shmem.id, mapped.value);
-      }
-    }
-    const host = new VmHost({
-      topology: this.#topology,
-      vms: this.#vms,
-      shared: (id) => shared.get(id) ?? new ArrayBuffer(0),
-      transport: this,
-      loop: hostLoop,
-      log: (vm, line) => this.#log('info', { vm: vm.name }, line),
+  /** Serves metrics and health, if that is wanted; returns why it cannot. */
+  async serveMetrics(address: MetricsAddress | undefined): Promise<Failure | undefined> {
+    if (address === undefined) return undefined;
+    const endpoint = await MetricsEndpoint.listen(address, {
+      collect: (scrape) => this.#collect(scrape),
+      notReady: () => this.#metrics?.notReady() ?? (this.#host === undefined ? 'it runs no VM yet' : undefined),
     });
-    this.#host = host;
-    const names = this.#vms.map(({ vm }) => vm.name);
-    const attached = await Connection.attach(endpoint, this.#topology.digest, names, {
+    if (!endpoint.ok) return environment(endpoint.error);
+    this.#endpoint = endpoint.value;
+    this.#log('info', { address: showAddress(endpoint.value.address) }, 'metrics are served');
+    return undefined;
+  }
+
+  /** Connects and claims VMs; returns why it cannot. */
+  async attach(endpoint: string, claim: Claim): Promise<Failure | undefined> {
+    const attached = await Connection.attach(endpoint, this.#topology.digest, claim, {
       onRecords: (records, arrivedAt, transit) => {
         if (this.#arrivedAt === 0) this.#arrivedAt = arrivedAt;
         if (transit > 0) this.#transit.record(transit);
+        const host = this.#host;
         for (const record of records) {
           if (record.kind === 'resume' || record.kind === 'fault') {
             this.#roundTrip.record(arrivedAt - (this.#trappedAt[record.cpu] ?? arrivedAt));
           }
-          host.receive(record);
+          if (host === undefined) this.#early.push(record);
+          else host.receive(record);
         }
       },
       onSent: (sentAt) => this.#sent(sentAt),
@@ -171,11 +201,52 @@ class VmProcess implements VmTransport {
         process.exit(ENVIRONMENT_ERROR);
       },
     });
-    if (!attached.ok) return `VM ${names.join(', ')} cannot attach at ${endpoint}: ${attached.error.reason}`;
+    if (!attached.ok) {
+      const what = typeof claim === 'string' ? `a ${claim}` : `VM ${claim.join(', ')}`;
+      return environment(`${what} cannot attach at ${endpoint}: ${attached.error.reason}`);
+    }
     this.#connection = attached.value;
-    // What the vCPUs said while the answer to HELLO was on its way to us.
-    for (const record of this.#early.splice(0)) attached.value.send(record);
-    attached.value.flush();
+    const { vms } = attached.value;
+    this.#vms = this.#topology.vms.filter(({ name }) => vms.includes(name));
+    if (typeof claim === 'string') this.#log('info', { vm: vms.join(', ') }, 'the hypervisor gave this process a VM');
+    return undefined;
+  }
+
+  /**
+   * Maps the memory of the VMs, makes their machines and lets them run; returns why it cannot. The memory is that of the
+   * hypervisor which has welcomed this process: files of one that is gone may lie there until then.
+   */
+  async run(programs: ProgramTable): Promise<Failure | undefined> {
+    const shared = new Map<number, ArrayBuffer>();
+    for (const vm of this.#vms) {
+      for (const { shmem } of [...vm.remioDevs, ...vm.ipcs]) {
+        if (shared.has(shmem.id)) continue;
+        // An IPC object may show its VM less than there is.
+        const size = this.#topology.sharedMemories[shmem.id]?.size ?? shmem.size;
+        const mapped = mapRegion(sharedFile(this.#runDirectory, shmem.id), size);
+        if (!mapped.ok) return environment(mapped.error);
+        shared.set(shmem.id, mapped.value);
+      }
+    }
+    const hosted: { readonly vm: Vm; readonly program: GuestProgram }[] = [];
+    for (const vm of this.#vms) {
+      try {
+        hosted.push({ vm, program: await programOf(vm, programs) });
+      } catch (error) {
+        return { code: USAGE_ERROR, reason: error instanceof Error ? error.message : String(error) };
+      }
+    }
+    if (this.#endpoint !== undefined) this.#metrics = new VmMetrics(this.#vms);
+    const host = new VmHost({
+      topology: this.#topology,
+      vms: hosted,
+      shared: (id) => shared.get(id) ?? new ArrayBuffer(0),
+      transport: this,
+      loop: hostLoop,
+      log: (vm, line) => this.#log('info', { vm: vm.name }, line),
+    });
+    this.#host = host;
+    for (const record of this.#early.splice(0)) host.receive(record);
     setInterval(() => this.#observe(), REPORT_MS).unref();
     return undefined;
   }
@@ -183,13 +254,13 @@ class VmProcess implements VmTransport {
   stop(reason: string): void {
     // The process ends: the system closes what its VMs have open.
     void this.#host?.stop();
+    this.#endpoint?.close();
     this.#connection?.detach(reason);
   }
 
   send(record: VmRecord): void {
     if (record.kind === 'trap') this.#trapped.push(record.cpu);
-    if (this.#connection === undefined) this.#early.push(record);
-    else this.#connection.send(record);
+    this.#connection?.send(record);
   }
 
   flushSoon(): void {
@@ -198,7 +269,19 @@ class VmProcess implements VmTransport {
 
   report(vm: string, event: VmReport): void {
     if (event.kind === 'vcpu-off') this.#reportLatencies();
+    this.#metrics?.report(vm, event);
     this.#connection?.report(vm, event);
+  }
+
+  #collect(scrape: Scrape): void {
+    // What programs count by themselves, they report when asked.
+    this.#host?.observe();
+    this.#metrics?.collect(scrape);
+    // Times are those of the process: of its first VM, if it has several.
+    const vm = this.#vms[0]?.name ?? '';
+    scrape.latency('remio_hop_seconds', { hop: 'hypervisor_to_vm', vm }, this.#transit);
+    scrape.latency('remio_hop_seconds', { hop: 'in_vm', vm }, this.#turn);
+    scrape.latency('remio_hop_seconds', { hop: 'round_trip', vm }, this.#roundTrip);
   }
 
   #sent(sentAt: number): void {
@@ -218,7 +301,7 @@ class VmProcess implements VmTransport {
     const [first] = this.#vms;
     if (first === undefined || this.#transit.count === this.#reported) return;
     this.#reported = this.#transit.count;
-    this.#connection?.report(first.vm.name, {
+    this.#connection?.report(first.name, {
       kind: 'latency',
       fromHypervisor: this.#transit.summary(),
       turn: this.#turn.summary(),

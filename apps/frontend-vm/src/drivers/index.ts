@@ -1,5 +1,6 @@
 import type { GuestCpu, GuestDeviceEnd, GuestProgram, GuestVm } from '@remio/guest';
 import type { DriverChoice, IpcDriverChoice } from '@remio/topology';
+import { VcpuTimer } from '@remio/virtio-driver';
 import { blkVerify } from '../blk-verify.js';
 import { exchange } from '../ipc/exchange.js';
 import { Vcpus } from '../vcpus.js';
@@ -54,6 +55,7 @@ interface DriverTask {
   readonly of: Readonly<Record<string, string>>;
   readonly name: string;
   run(): Promise<void>;
+  readonly repeat: GuestDeviceEnd['repeat'];
 }
 
 /** What drives the VM's frontend ends and IPC objects, as far as the topology names it. */
@@ -63,12 +65,14 @@ const tasksOf = (cpu: GuestCpu, vm: GuestVm, vcpus: Vcpus): readonly DriverTask[
     const choice = end.options as DriverChoice | undefined;
     if (end.type !== 'frontend' || choice === undefined) return [];
     const run = async (): Promise<void> => driverOf(choice, vcpus)(await vcpus.get(end.vcpu ?? cpu.index), end, vm);
-    return [{ of: { device: end.name }, name: end.name, run }];
+    return [{ of: { device: end.name }, name: end.name, run, repeat: end.repeat }];
   }),
   ...vm.ipcs.flatMap((ipc): readonly DriverTask[] => {
     const choice = ipc.options as IpcDriverChoice | undefined;
     if (choice === undefined) return [];
-    return [{ of: { ipc: ipc.name }, name: ipc.name, run: () => exchange(choice.options)(cpu, ipc, vm) }];
+    return [
+      { of: { ipc: ipc.name }, name: ipc.name, run: () => exchange(choice.options)(cpu, ipc, vm), repeat: undefined },
+    ];
   }),
 ];
 
@@ -82,18 +86,43 @@ export const drivers = (): GuestProgram => async (cpu, vm) => {
   // What the host has for a driver: it wakes the tasks, which look for themselves.
   const vcpus = new Vcpus(cpu, (vcpu) => vcpu.onInterrupt(vcpu.hostIrq, () => {}));
   await Promise.all(
-    tasksOf(cpu, vm, vcpus).map(async ({ of, name, run }) => {
-      try {
-        await run();
-        vm.report({ kind: 'driver-ended', ...of });
-      } catch (error) {
-        // What is no plain error is a mistake of the driver's: its name tells which.
-        const reason = error instanceof Error && error.name === 'Error' ? error.message : String(error);
-        failures.push(`${name}: ${reason}`);
-        vm.log(`driver of ${name}: ${reason}`);
-        vm.report({ kind: 'driver-failed', ...of, reason });
+    tasksOf(cpu, vm, vcpus).map(async (task) => {
+      for (;;) {
+        const reason = await runOnce(cpu, task);
+        if (reason === undefined) vm.report({ kind: 'driver-ended', ...task.of });
+        else {
+          vm.log(`driver of ${task.name}: ${reason}`);
+          vm.report({ kind: 'driver-failed', ...task.of, reason });
+        }
+        if (task.repeat === undefined) {
+          if (reason !== undefined) failures.push(`${task.name}: ${reason}`);
+          return;
+        }
+        await sleep(cpu, task.repeat.pause);
       }
     }),
   );
   if (failures.length > 0) throw new Error(failures.join('; '));
 };
+
+/** @returns why the driver failed; undefined: it did not */
+async function runOnce(cpu: GuestCpu, { run, repeat }: DriverTask): Promise<string | undefined> {
+  const running = run().then(
+    () => undefined,
+    // What is no plain error is a mistake of the driver's: its name tells which.
+    (error: unknown) => (error instanceof Error && error.name === 'Error' ? error.message : String(error)),
+  );
+  if (repeat === undefined) return running;
+  // A run that is given up waits for ever for a device that forgot it; the next one resets the device.
+  const over = { yet: false };
+  const late = sleep(cpu, repeat.patience, over).then(() => `no end within ${repeat.patience / 1e9} s`);
+  const reason = await Promise.race([running, late]);
+  over.yet = true;
+  return reason;
+}
+
+/** @param over whether the sleeper need not sleep on */
+async function sleep(cpu: GuestCpu, ns: number, over = { yet: false }): Promise<void> {
+  const until = cpu.counter() + BigInt(Math.round(ns));
+  while (!over.yet && cpu.counter() < until) await VcpuTimer.of(cpu).waitForInterrupt(until);
+}

@@ -214,6 +214,9 @@ async function ping(
     sent: count,
     received: all.length,
     lost: count - all.length,
+    // What came back was checked by its sum.
+    verifiedBytes: all.length * data.length,
+    failed: count - all.length,
     ns:
       all.length === 0
         ? null

@@ -2,6 +2,7 @@ import type { MmioTrap } from '@remio/arch';
 import type { CpuId, VmId } from '@remio/base';
 import type { IrqController } from '../irqc/index.js';
 import type { VmPower } from '../services/index.js';
+import type { CallCounts } from './call-counts.js';
 import type { VmStats } from './stats.js';
 
 /** What a vCPU's hardware is doing, as far as the hypervisor can tell. */
@@ -32,6 +33,7 @@ export interface Machine {
   /** Incarnation of the process that runs it; undefined while none does. */
   incarnation: number | undefined;
   readonly stats: VmStats;
+  readonly calls: CallCounts;
 }
 
 /** Modes for people. */

@@ -16,6 +16,7 @@ import { accessFault, decodeHypercall, decodeTrap, encodeBaoResult, extendRead, 
 import { createIrqController, type Delivery } from '../irqc/index.js';
 import { type CoreEffect, type CoreEvent, type CoreInput, RemioCore } from '../remio/index.js';
 import { type PowerEffect, serviceCall, VmPower } from '../services/index.js';
+import { type CallCount, CallCounts } from './call-counts.js';
 import { remioConfigOf } from './config.js';
 import type { PlatformEvent, PlatformHost, Violation } from './host.js';
 import { type Cpu, type Machine, MODE_TEXT, newCpu } from './machine.js';
@@ -69,6 +70,7 @@ export class Platform {
       irqc: createIrqController(topology.board.irqc, vm.cpus.length, topology.profile),
       incarnation: undefined,
       stats: newVmStats(vm.cpus.length),
+      calls: new CallCounts(),
     }));
     const byKey = new Map<bigint, DeviceStats>();
     this.#devices = topology.vms.map((vm) =>
@@ -148,6 +150,11 @@ export class Platform {
     return this.#machine(vm).stats;
   }
 
+  /** The hypercalls of a VM, by operation and result. */
+  callCounts(vm: VmId): readonly CallCount[] {
+    return this.#machine(vm).calls.list();
+  }
+
   /** The core, to look at: for `remio ring`, status and saved state. */
   get core(): Pick<RemioCore, 'data' | 'save'> {
     return this.#core;
@@ -200,6 +207,7 @@ export class Platform {
         this.#hypercall(record.cpu, cpu, record.frame, record.kind === 'hypercall');
         break;
       case 'asked':
+        this.#machine(record.vm).calls.leasedAsk();
         this.#step({ kind: 'leased-ask', cpu: record.cpu, id: record.id });
         break;
     }
@@ -248,6 +256,7 @@ export class Platform {
     const own = machine.stats.vcpus[cpu.vcpu];
     if (own !== undefined) own.hypercalls += 1;
     const call = decodeHypercall(frame);
+    if (call.service !== 'bao') machine.calls.service();
     if (call.service === 'bao') {
       this.#call = { cpu: id, frame, call: call.call, answer };
       this.#step({ kind: 'hypercall', cpu: id, call: call.call });
@@ -322,7 +331,9 @@ export class Platform {
       case 'return': {
         const call = this.#call;
         assert(call !== undefined && call.cpu === effect.cpu, 'a result belongs to the call that is executed');
-        if (effect.ret === 0n) this.#count(this.#cpu(call.cpu).vm, call.call);
+        const { vm } = this.#cpu(call.cpu);
+        this.#machine(vm).calls.bao(call.call, effect.ret);
+        if (effect.ret === 0n) this.#count(vm, call.call);
         if (!call.answer) return;
         const { registers, pc } = encodeBaoResult(call.frame, effect.ret, effect.out);
         this.#send({ kind: 'result', vm: this.#cpu(call.cpu).vm, cpu: call.cpu, pc, registers });

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { METRICS_VARIABLE, parseMetricsAddress } from '@remio/metrics';
 import { topologyOfProcess } from '@remio/topology';
 import { pino } from 'pino';
 import { HypervisorService } from './service.js';
@@ -15,19 +16,26 @@ const { values } = parseArgs({
     'run-dir': { type: 'string' },
     image: { type: 'string', multiple: true, default: [] },
     record: { type: 'string' },
+    metrics: { type: 'string' },
   },
 });
 const log = pino({ name: 'hypervisor' }, pino.destination({ dest: 2, sync: true }));
 
 if ((values.topology ?? values.checked) === undefined || values.endpoint === undefined) {
   console.error(
-    'usage: hypervisor --topology FILE --endpoint ENDPOINT [--run-dir DIR] [--image NAME=PATH] [--record FILE]',
+    'usage: hypervisor --topology FILE --endpoint ENDPOINT [--run-dir DIR] [--image NAME=PATH] [--record FILE] [--metrics HOST:PORT]',
   );
   process.exit(USAGE_ERROR);
 }
 const topology = topologyOfProcess(values);
 if (typeof topology === 'string') {
   console.error(topology);
+  process.exit(USAGE_ERROR);
+}
+const where = values.metrics ?? process.env[METRICS_VARIABLE] ?? '';
+const metrics = where === '' ? undefined : parseMetricsAddress(where);
+if (metrics?.ok === false) {
+  console.error(metrics.error);
   process.exit(USAGE_ERROR);
 }
 
@@ -46,6 +54,7 @@ try {
     endpoint: values.endpoint,
     ...(runDirectory === undefined ? {} : { runDirectory }),
     ...(values.record === undefined ? {} : { record: values.record }),
+    ...(metrics === undefined ? {} : { metrics: metrics.value }),
     log: (level, fields, message) => log[level](fields, message),
   });
   process.on('exit', () => service.flushRecording());

@@ -1,12 +1,14 @@
 import { join } from 'node:path';
 import { assert, type VmId } from '@remio/base';
-import type { VmRecord } from '@remio/protocol';
+import { type MetricsAddress, MetricsEndpoint, type Scrape, showAddress } from '@remio/metrics';
+import type { VmKind, VmRecord } from '@remio/protocol';
 import { createRegion } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
-import type { Topology } from '@remio/topology';
+import { hostNeeds, kindOf, type Topology } from '@remio/topology';
 import { hostTime, Listener, type Peer, SessionRoutes } from '@remio/transport';
 import { Platform, type PlatformEvent } from '../platform/index.js';
 import { RecordingFile } from '../recording/index.js';
+import { collectHypervisor } from './metrics.js';
 
 /** What a hypervisor process needs. */
 export interface ServiceOptions {
@@ -17,6 +19,8 @@ export interface ServiceOptions {
   readonly runDirectory?: string;
   /** File that gets every input of the core and its effects, as a vector. */
   readonly record?: string;
+  /** Where metrics and health are served; absent: nowhere. */
+  readonly metrics?: MetricsAddress;
   log(level: 'info' | 'warn' | 'error', fields: object, message: string): void;
 }
 
@@ -36,6 +40,9 @@ export class HypervisorService {
   /** Newest report of each kind, by VM. */
   readonly #reports = new Map<string, Map<string, unknown>>();
   readonly #rules = new Map<string, number>();
+  readonly #coreEvents = new Map<string, number>();
+  #refusedPeers = 0;
+  #metrics: MetricsEndpoint | undefined;
   readonly #recording: RecordingFile | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
 
@@ -73,20 +80,26 @@ export class HypervisorService {
     const service = new HypervisorService(options);
     service.#routes.listener = await Listener.bind(options.endpoint, topology.digest, {
       admit: (vms) => service.#admit(vms),
+      choose: (kind) => service.#choose(kind),
       onAttached: (peer) => service.#attached(peer),
       onRecords: (peer, records, arrivedAt, transit) => service.#records(peer, records, arrivedAt, transit),
       onTurn: (turnNs) => service.#turn.record(turnNs),
       onReport: (_, vm, event) => service.#report(vm, event),
       onQuery: (what, argument) => service.#query(what, argument),
       onLost: (peer, reason) => service.#lost(peer, reason),
-      onRefused: (reason) => options.log('warn', {}, `refused: ${reason}`),
+      onRefused: (reason) => {
+        service.#refusedPeers += 1;
+        options.log('warn', {}, `refused: ${reason}`);
+      },
     });
+    if (options.metrics !== undefined) await service.#serveMetrics(options.metrics);
     options.log('info', { endpoint: options.endpoint, topology: topology.name }, 'the hypervisor is up');
     return service;
   }
 
   async stop(): Promise<void> {
     clearTimeout(this.#deadlineTimer);
+    this.#metrics?.close();
     this.#routes.listener?.close();
     this.#recording?.close();
   }
@@ -94,6 +107,40 @@ export class HypervisorService {
   /** Writes what was recorded so far: the process ends otherwise than by {@link stop}. */
   flushRecording(): void {
     this.#recording?.flush();
+  }
+
+  async #serveMetrics(address: MetricsAddress): Promise<void> {
+    const endpoint = await MetricsEndpoint.listen(address, {
+      collect: (scrape) => this.#collect(scrape),
+      notReady: () => this.#notReady(),
+    });
+    if (!endpoint.ok) {
+      await this.stop();
+      throw new Error(endpoint.error);
+    }
+    this.#metrics = endpoint.value;
+    this.#options.log('info', { address: showAddress(endpoint.value.address) }, 'metrics are served');
+  }
+
+  #collect(scrape: Scrape): void {
+    collectHypervisor(scrape, {
+      topology: this.#options.topology,
+      platform: this.#platform,
+      incarnations: this.#incarnations,
+      transit: this.#transit,
+      turn: this.#turn,
+      rules: this.#rules,
+      coreEvents: this.#coreEvents,
+      refusedPeers: this.#refusedPeers,
+      frames: this.#routes.listener?.frames,
+      waiting: (vm) => this.#routes.waiting(vm.id),
+      now: hostTime(),
+    });
+  }
+
+  #notReady(): string | undefined {
+    const absent = this.#options.topology.vms.filter((vm) => !this.#platform.attached(vm.id)).map(({ name }) => name);
+    return absent.length === 0 ? undefined : `no process runs ${absent.join(', ')}`;
   }
 
   #admit(vms: readonly string[]): { readonly code: 'unknown-vm' | 'vm-taken'; readonly reason: string } | undefined {
@@ -112,6 +159,19 @@ export class HypervisorService {
       }
     }
     return undefined;
+  }
+
+  /** The first VM of a kind that nobody runs. Those that use something of their host are claimed by name only. */
+  #choose(kind: VmKind): readonly string[] | { readonly code: 'none-free'; readonly reason: string } {
+    const all = this.#options.topology.vms.filter((vm) => kindOf(vm) === kind && hostNeeds(vm).length === 0);
+    const free = all.find(({ name }) => this.#admit([name]) === undefined);
+    if (free !== undefined) return [free.name];
+    const names = all.map(({ name }) => name).join(', ');
+    const reason =
+      all.length === 0
+        ? `the topology has no ${kind} VM that any process may claim`
+        : `the topology has ${all.length} ${kind} VMs that any process may claim (${names}), and all are run by others`;
+    return { code: 'none-free', reason };
   }
 
   #attached(peer: Peer): void {
@@ -139,6 +199,7 @@ export class HypervisorService {
       }
       const handled = this.#platform.handle(record, arrived);
       if (!handled.ok) {
+        this.#refusedPeers += 1;
         this.#options.log('warn', { vm: peer.vms.join(', ') }, `cut off: ${handled.error.detail}`);
         this.#routes.listener?.cut(peer.session, handled.error.detail);
         return;
@@ -219,8 +280,11 @@ export class HypervisorService {
 
   #event(event: PlatformEvent): void {
     if (event.kind === 'rule') this.#rules.set(event.rule, (this.#rules.get(event.rule) ?? 0) + 1);
-    else if (event.kind === 'core') this.#options.log('warn', event.event, 'core event');
-    else if (event.kind !== 'power') this.#options.log('warn', event, event.kind);
+    else if (event.kind === 'core') {
+      const { code } = event.event;
+      this.#coreEvents.set(code, (this.#coreEvents.get(code) ?? 0) + 1);
+      this.#options.log('warn', event.event, 'core event');
+    } else if (event.kind !== 'power') this.#options.log('warn', event, event.kind);
   }
 
   #armDeadline(): void {

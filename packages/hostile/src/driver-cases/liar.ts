@@ -18,7 +18,7 @@ const STORM = 50;
 /** What a backend asks of a device's registers. */
 export type Registers = Pick<
   MmioRegisters,
-  'read' | 'write' | 'status' | 'features' | 'queueConfig' | 'device' | 'counters'
+  'read' | 'write' | 'status' | 'features' | 'queueConfig' | 'inFlight' | 'device' | 'counters'
 >;
 
 /** What is known of lies, whoever tells them. */
@@ -99,6 +99,10 @@ export class Liar implements Registers {
   get device(): VirtioDevice {
     return this.#true.device;
   }
+  inFlight(index: number): number {
+    return this.#true.inFlight(index);
+  }
+
   get counters(): MmioRegisters['counters'] {
     return this.#true.counters;
   }
