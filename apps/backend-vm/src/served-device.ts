@@ -75,6 +75,8 @@ export class ServedDevice {
       vm.defer(queue === undefined ? this.vcpu : this.vcpuOf(queue), work, idle);
     const registers = new MmioRegisters(model, end.shmem, { interrupt, defer }, end.ring);
     this.registers = wrap(registers, () => interrupt());
+    // A process that served the device before is gone, and what it knew: the driver is not left to find out by itself.
+    if (vm.incarnation > 1) registers.demandReset();
   }
 
   /** Whether a vCPU has anything to do for the device. */

@@ -139,6 +139,8 @@ export interface GuestVm {
   readonly ipcs: readonly GuestIpc[];
   /** `program.options` of the topology. */
   readonly options: unknown;
+  /** How many processes the VM has had, this one included; 2 and up: drivers of its devices may be at work. From 1. */
+  readonly incarnation: number;
   /** Host time, for throughput figures; nanoseconds. */
   hostTime(): bigint;
   /** Tells whoever watches the platform: progress, results. Plain data only. */

@@ -75,7 +75,7 @@ const hypervisorRecord: fc.Arbitrary<HypervisorRecord> = fc.oneof(
     width: fc.constantFrom(1, 2, 4, 8),
   }),
   fc.record({ kind: fc.constant('revoke' as const), vm: owner.vm, dm: fc.nat(100), id: u64.map(requestId) }),
-  fc.record({ kind: fc.constant('cpu-on' as const), ...owner, entry: u64, argument: u64 }),
+  fc.record({ kind: fc.constant('cpu-on' as const), ...owner, entry: u64, argument: u64, incarnation: fc.nat() }),
   fc.record({ kind: fc.constant('cpu-off' as const), ...owner, reason: fc.string() }),
   fc.record({ kind: fc.constant('timer' as const), ...owner, deadline: u64 }),
 );

@@ -12,7 +12,7 @@ import {
 import type { HypervisorRecord, VmRecord } from './records.js';
 
 /** Version of everything that travels; both ends must have the same. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 /** First byte of a frame of records. MessagePack never uses it, and every other frame is a MessagePack array. */
 export const RECORDS_MARK = 0xc1;

@@ -135,6 +135,7 @@ export function writeHypervisorRecord(w: FrameWriter, record: HypervisorRecord):
       head(w, RECORD.CPU_ON, record.vm, record.cpu);
       w.u64(record.entry);
       w.u64(record.argument);
+      w.u32(record.incarnation);
       return;
     case 'cpu-off':
       head(w, RECORD.CPU_OFF, record.vm, record.cpu);
@@ -242,7 +243,7 @@ export function readHypervisorRecord(r: FrameReader): HypervisorRecord {
     case RECORD.REVOKE:
       return { kind: 'revoke', vm, dm: second, id: requestId(r.u64()) };
     case RECORD.CPU_ON:
-      return { kind: 'cpu-on', vm, cpu, entry: r.u64(), argument: r.u64() };
+      return { kind: 'cpu-on', vm, cpu, entry: r.u64(), argument: r.u64(), incarnation: r.u32() };
     case RECORD.CPU_OFF:
       return { kind: 'cpu-off', vm, cpu, reason: r.text(TEXT_BYTES_MAX) };
     case RECORD.TIMER:

@@ -63,6 +63,8 @@ export type HypervisorRecord =
       readonly cpu: CpuId;
       readonly entry: bigint;
       readonly argument: bigint;
+      /** How many processes the VM has had, this one included: whoever comes later may find others at work. */
+      readonly incarnation: number;
     }
   /** Stops a vCPU for good (a fatal event of the `reference` profile) or until `cpu-on`. */
   | { readonly kind: 'cpu-off'; readonly vm: VmId; readonly cpu: CpuId; readonly reason: string }

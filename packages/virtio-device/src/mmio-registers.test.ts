@@ -209,6 +209,17 @@ describe('the register model', () => {
     expect(bench.request(0, 0n, 0, 512)).toBe(VIRTIO_BLK_S_OK);
   });
 
+  it('2.1.2: a device in the place of one that is gone asks its driver to start over, who then does', () => {
+    const bench = new Bench();
+    bench.registers.demandReset();
+    expect(bench.interrupts).toBe(1);
+    expect(bench.read(MMIO.Status)).toBe(STATUS_DEVICE_NEEDS_RESET);
+    expect(bench.read(MMIO.InterruptStatus)).toBe(INTERRUPT_CONFIG_CHANGE);
+    bench.up();
+    expect(bench.read(MMIO.Status) & STATUS_DEVICE_NEEDS_RESET).toBe(0);
+    expect(bench.request(0, 0n, 0, 512)).toBe(VIRTIO_BLK_S_OK);
+  });
+
   it('A28 (4.2.2.2): a queue larger than QueueSizeMax does not start', () => {
     const bench = new Bench();
     bench.negotiate();

@@ -363,6 +363,15 @@ export class MmioRegisters {
     });
   }
 
+  /**
+   * A device that knows nothing of its driver, in the place of one that did: the driver is told to start over (2.1.2). If
+   * none has begun, it resets the device first, and nothing was.
+   */
+  demandReset(): void {
+    this.#status |= STATUS_DEVICE_NEEDS_RESET;
+    this.#raise(INTERRUPT_CONFIG_CHANGE);
+  }
+
   #broken(index: number, error: QueueError): void {
     if (!this.#queues.latch(index)) return;
     this.#trace(error.clause, `queue ${index} is broken: ${error.detail}`);

@@ -59,6 +59,8 @@ export class VmHost {
   readonly #releases = new Map<VmId, (() => Promise<void>)[]>();
   /** By VM: what tells what only observers want to know. */
   readonly #observers = new Map<VmId, (() => void)[]>();
+  /** By VM of the topology. */
+  readonly #incarnations: number[] = [];
   #stopped = false;
 
   constructor(options: VmHostOptions) {
@@ -134,6 +136,7 @@ export class VmHost {
         seat.raise(record.irq);
         return;
       case 'cpu-on':
+        this.#incarnations[record.vm] = record.incarnation;
         this.#runner.start(index, record.entry, record.argument);
         return;
       case 'cpu-off':
@@ -277,8 +280,12 @@ export class VmHost {
   #view(vm: Vm, arch: Arch, devices: readonly GuestDeviceEnd[], ipcs: readonly GuestIpc[]): GuestVm {
     const options = this.#options;
     const { loop, transport } = options;
+    const incarnations = this.#incarnations;
     return {
       name: vm.name,
+      get incarnation() {
+        return incarnations[vm.id] ?? 1;
+      },
       arch,
       cpus: vm.cpus.length,
       devices,

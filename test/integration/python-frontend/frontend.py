@@ -12,7 +12,7 @@ import sys
 import msgpack
 import zmq
 
-VERSION = 2
+VERSION = 3
 HELLO, WELCOME, REFUSED, HEARTBEAT, GOODBYE, RESUME_SESSION, RESUMED = 1, 2, 3, 5, 6, 10, 11
 RECORDS_MARK = 0xC1
 HEADER = struct.Struct("<BIQQQ")
@@ -31,7 +31,7 @@ FIELDS = {
     36: "<I",
     37: "<QQBQB",
     38: "<Q",
-    CPU_ON: "<2Q",
+    CPU_ON: "<2QI",
     41: "<Q",
 }
 REGISTERS = {"MagicValue": 0x000, "Version": 0x004, "DeviceID": 0x008}
@@ -146,7 +146,7 @@ def main():
     args = parser.parse_args()
     frontend = Frontend(args.connect)
     frontend.hello(args.digest, args.vm)
-    vm, cpu, pc, _ = frontend.wait_for(CPU_ON)
+    vm, cpu, pc, _, _ = frontend.wait_for(CPU_ON)
     values = {}
     for name, offset in REGISTERS.items():
         values[name] = frontend.load32(args.arch, vm, cpu, args.window + offset, pc, args.drop)

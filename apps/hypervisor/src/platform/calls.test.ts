@@ -184,7 +184,7 @@ describe('calls on AArch64 (B.2, B.8)', () => {
     const bench = new Bench('aarch64');
     expect(bench.call('smc', [0xc400_0003n, 1n, 0x9000n, 7n, 0n, 0n, 0n])).toEqual([
       { kind: 'result', vm: 0, cpu: 0, pc: 0x1004n, registers: [0n, 1n, 0x9000n, 7n, 0n, 0n, 0n] },
-      { kind: 'cpu-on', vm: 0, cpu: 1, entry: 0x9000n, argument: 7n },
+      { kind: 'cpu-on', vm: 0, cpu: 1, entry: 0x9000n, argument: 7n, incarnation: 1 },
     ]);
     expect(bench.call('hvc', [0xc400_0003n, 1n, 0x9000n, 7n, 0n, 0n, 0n])).toMatchObject([
       { kind: 'result', registers: [2n ** 64n - 4n, 1n, 0x9000n, 7n, 0n, 0n, 0n] },
@@ -196,6 +196,7 @@ describe('calls on AArch64 (B.2, B.8)', () => {
       cpu: 1,
       entry: 0x9000n,
       argument: 8n,
+      incarnation: 1,
     });
   });
 });
@@ -230,6 +231,7 @@ describe('calls on RV64 (B.4, B.8)', () => {
       cpu: 1,
       entry: 0x9000n,
       argument: 7n,
+      incarnation: 1,
     });
     expect(bench.call('ecall', a(0x48_534dn, 2n, 1n))).toMatchObject([
       { registers: [0n, 0n, 0x12n, 0x13n, 0x14n, 0x15n, 2n, 0x48_534dn] },

@@ -298,7 +298,8 @@ export class Platform {
     if (cpu.mode === 'halted') return;
     cpu.mode = 'running';
     machine.power.set(cpu.vcpu, 'on');
-    this.#send({ kind: 'cpu-on', vm: machine.id, cpu: id, entry, argument });
+    const incarnation = machine.incarnation ?? 0;
+    this.#send({ kind: 'cpu-on', vm: machine.id, cpu: id, entry, argument, incarnation });
     this.#event({ kind: 'power', vm: machine.id, cpu: id, on: true });
   }
 
