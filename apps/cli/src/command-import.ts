@@ -8,11 +8,12 @@ import {
   type ImportNote,
   type InputFile,
   importBao,
+  importDts,
   SIDECAR_NAME,
   showImport,
 } from '@remio/bao';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
-import { readInput } from './input-file.js';
+import { readBytes, readInput } from './input-file.js';
 
 export interface ImportOptions {
   readonly output?: string;
@@ -44,6 +45,20 @@ export async function importFromBao(files: readonly string[], options: ImportOpt
   } finally {
     parser.dispose();
   }
+}
+
+/** `remio import dts`: writes the topology that device trees of VMs show. */
+export function importFromTrees(files: readonly string[], options: ImportOptions): ExitCode {
+  const imported = importDts({
+    files: files.map((file) => ({ file, bytes: readBytes(file, 'a device tree') })),
+    ...(options.board === undefined ? {} : { board: options.board }),
+    include: (path, from) => {
+      const file = join(dirname(from), path);
+      return existsSync(file) ? { file, text: readInput(file, 'a device tree') } : undefined;
+    },
+  });
+  if (!imported.ok) throw refusal(imported.error);
+  return finish(imported.value, options);
 }
 
 /** A file that cannot be imported, as an error of the command. */

@@ -162,7 +162,9 @@ program
 
 program
   .command('import <FORMAT> <FILES...>')
-  .description('write the topology that a configuration of Bao describes (FORMAT is bao)')
+  .description(
+    'write the topology that a configuration of Bao, or device trees of its VMs, describe (FORMAT: bao, dts)',
+  )
   .option('-o, --output <FILE>', 'where to write the topology; else standard output')
   .option('--board <NAME>', 'the board, where the files do not say')
   .option('--device-model <FILE>', 'a configuration of bao-virtio-dm; any number of times', collect, [])
@@ -173,11 +175,15 @@ program
   )
   .option('--no-sidecar', 'read the configuration alone')
   .option('--json', 'what was assumed or not carried, one JSON object per line', false)
-  .addHelpText('after', '\nExample:\n  remio import bao bao-demo/config.c -o topology.yaml')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  remio import bao bao-demo/config.c -o topology.yaml\n  remio import dts bao-demo/*.dts -o topology.yaml',
+  )
   .action(async (format: string, files: readonly string[], options: ImportOptions) => {
-    if (format !== 'bao') throw new CommandError(`there is no import of ${format}; write bao`, EXIT.USAGE);
-    const { importFromBao } = await import('./command-import.js');
-    code = await importFromBao(files, options);
+    const { importFromBao, importFromTrees } = await import('./command-import.js');
+    if (format === 'bao') code = await importFromBao(files, options);
+    else if (format === 'dts') code = importFromTrees(files, options);
+    else throw new CommandError(`there is no import of ${format}; write bao or dts`, EXIT.USAGE);
   });
 
 program

@@ -1,5 +1,5 @@
 import { boardNames, isSynthetic, loadBoard } from '@remio/board';
-import type { BaoConfig, BaoIrqc } from './bao-config.js';
+import type { BaoIrqc } from './bao-config.js';
 import type { Raw } from './topology-text.js';
 
 /** A board as a topology names it, and why it is this one. */
@@ -11,8 +11,7 @@ export interface BoardGuess {
 const boards = (): readonly string[] => boardNames.filter((name) => !isSynthetic(name));
 
 /** Which board a configuration is for, which it does not say: its file's name may, or its interrupt controllers. */
-export function guessBoard(config: BaoConfig, files: readonly string[]): BoardGuess | undefined {
-  const irqcs = config.vmlist.flatMap(({ irqc }) => (irqc === undefined ? [] : [irqc]));
+export function guessBoard(irqcs: readonly BaoIrqc[], files: readonly string[]): BoardGuess | undefined {
   const words = files.flatMap((file) => file.split(/[/\\]/).map((part) => part.replace(/\.[a-z]+$/, '')));
   const named = boards().find((name) => words.includes(name));
   if (named !== undefined) return { board: withController(named, irqcs), reason: 'as the file is called' };

@@ -125,7 +125,7 @@ class BaoImport {
     const guess =
       board === undefined
         ? guessBoard(
-            config,
+            irqcs,
             files.map(({ file }) => file),
           )
         : undefined;
