@@ -15,7 +15,8 @@ const ROWS: readonly (readonly string[])[] = [
   ['hypervisor'],
   ['vm-runtime'],
   ['world', 'hostile'],
-  ['frontend-vm', 'backend-vm'],
+  ['frontend-vm'],
+  ['backend-vm'],
   ['cli'],
 ];
 

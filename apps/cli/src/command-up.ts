@@ -2,7 +2,7 @@ import { backendPrograms } from '@remio/backend-vm';
 import { frontendPrograms } from '@remio/frontend-vm';
 import { RecordingFile } from '@remio/hypervisor';
 import { METRICS_VARIABLE, type MetricsAddress, parseMetricsAddress, showAddress } from '@remio/metrics';
-import { type Topology, usesStdio } from '@remio/topology';
+import { isBackend, type Topology, usesStdio, type Vm } from '@remio/topology';
 import { InprocEngine, programOf } from '@remio/vm-runtime';
 import { deferred } from './deferred.js';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
@@ -49,9 +49,25 @@ export async function up(file: string, options: UpOptions): Promise<ExitCode> {
   return options.engine === 'inproc' ? upInproc(topology, options) : upProcesses(topology, options);
 }
 
-/** Frontends whose first vCPU has not ended yet. */
+/** VMs whose work is not done yet: frontends', and what others drive besides serving devices. */
 const openFrontends = (topology: Topology): Set<string> =>
-  new Set(topology.vms.filter((vm) => vm.remioDevs.every((end) => end.type === 'frontend')).map((vm) => vm.name));
+  new Set(topology.vms.filter((vm) => !isBackend(vm) || isDriven(vm)).map((vm) => vm.name));
+
+/** Whether the program that serves a VM's devices drives others besides. */
+const isDriven = ({ program, remioDevs, ipcs }: Vm): boolean =>
+  program.kind === 'builtin' &&
+  program.name === 'dispatcher' &&
+  [...remioDevs, ...ipcs].some(({ driver }) => driver !== undefined);
+
+/** What a report says of its VM's work: that it is done, well or not, or that the VM's first vCPU went off. */
+function endOf(
+  report: { readonly kind?: unknown; readonly vcpu?: unknown },
+  vm: Vm | undefined,
+): 'work' | 'vcpu' | undefined {
+  if (report.kind === 'drivers-ended') return 'work';
+  if (report.kind !== 'vcpu-off' || report.vcpu !== 0) return undefined;
+  return vm !== undefined && isBackend(vm) ? 'vcpu' : 'work';
+}
 
 /** Where metrics are served: the option's address, or the environment's. A port for each process follows the first. */
 function metricsFrom(option: string | undefined): MetricsAddress | undefined {
@@ -90,11 +106,15 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
       // Shown when everything is over.
       if (ending || report.kind === 'latency' || report.kind === 'counters') return;
       print({ vm, event }, `${vm}: ${JSON.stringify(event)}`);
-      if (report.kind !== 'vcpu-off' || report.vcpu !== 0) return;
+      const ended = endOf(
+        report,
+        topology.vms.find(({ name }) => name === vm),
+      );
+      if (ended === undefined) return;
       if (report.reason !== undefined) failed = true;
       // Without its backend, no frontend will ever be done.
-      const known = open.delete(vm);
-      const hopeless = failed && !known;
+      const hopeless = failed && ended === 'vcpu';
+      if (ended === 'work') open.delete(vm);
       if (options.untilDone && (hopeless || open.size === 0)) over.resolve(failed ? EXIT.FAILED : EXIT.OK);
     },
     onChild: (event) => {
@@ -172,10 +192,11 @@ async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCod
         return;
       }
       print({ vm: vm.name, event }, `${vm.name}: ${JSON.stringify(event)}`);
-      if (event.kind !== 'vcpu-off' || event['vcpu'] !== 0) return;
+      const ended = endOf(event, vm);
+      if (ended === undefined) return;
       if (event['reason'] !== undefined) failed = true;
-      const known = open.delete(vm.name);
-      const hopeless = failed && !known;
+      const hopeless = failed && ended === 'vcpu';
+      if (ended === 'work') open.delete(vm.name);
       if (options.untilDone && (hopeless || open.size === 0)) over.resolve(failed ? EXIT.FAILED : EXIT.OK);
     },
     log: (vm, line) => console.error(`${vm.name}: ${line}`),

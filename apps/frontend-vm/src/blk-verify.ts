@@ -4,7 +4,7 @@ import type { GuestCpu, GuestProgram, GuestVm } from '@remio/guest';
 import { type BlkTicket, diskBytes, VirtioBlkDriver } from '@remio/virtio-driver';
 import { SECTOR_SIZE } from '@remio/virtio-spec';
 import type { GuestBuffer } from '@remio/virtqueue';
-import { Vcpus } from './vcpus.js';
+import { type VcpuPool, Vcpus } from './vcpus.js';
 
 interface BlkVerifyOptions {
   /** Bytes of one read of the whole disk. */
@@ -39,7 +39,7 @@ interface Job {
  * @param vcpus those of the VM, where somebody else uses them as well
  */
 export const blkVerify =
-  (given: BlkVerifyOptions, vcpus?: Vcpus): GuestProgram =>
+  (given: BlkVerifyOptions, vcpus?: VcpuPool): GuestProgram =>
   async (boot, vm) => {
     const options = { readSize: 256 * 1024, depth: 4, writes: 256, writeSize: 4096, seed: 1, ...given };
     const all = vcpus ?? new Vcpus(boot);
@@ -68,7 +68,6 @@ export const blkVerify =
         failed: 0,
       };
       const up = vm.hostTime();
-      for (const cpu of job.cpus) cpu.onInterrupt(cpu.ipiIrq, () => {});
       const [read = up] = await Promise.all(job.cpus.map((cpu, index) => work(cpu, job, index, vm)));
       vm.report({
         kind: 'blk-verify',

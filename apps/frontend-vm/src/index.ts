@@ -1,12 +1,12 @@
 import type { GuestProgram } from '@remio/guest';
 import { blkRead } from './blk-read.js';
 import { blkVerify } from './blk-verify.js';
-import { drivers } from './drivers/index.js';
+import { drive, drivers, isDriven } from './drivers/index.js';
 import { mmioPing } from './mmio-ping.js';
 
 export type { DriverProgram } from './drivers/index.js';
 export { nbd } from './drivers/nbd.js';
-export { blkRead, blkVerify, mmioPing };
+export { blkRead, blkVerify, drive, isDriven, mmioPing };
 
 /** A VM that does nothing: it waits for interrupts. */
 const idle = (): GuestProgram => async (cpu) => {

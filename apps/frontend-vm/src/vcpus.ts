@@ -1,26 +1,28 @@
 import type { GuestCpu } from '@remio/guest';
 
-/**
- * The vCPUs of a frontend. Each is started when something is first placed on it, and then takes tasks, as the CPUs of a
- * kernel take threads: what a task awaits of its vCPU is carried out there.
- */
-export class Vcpus {
-  readonly #boot: GuestCpu;
-  readonly #prepare: (cpu: GuestCpu) => void;
-  readonly #started = new Map<number, Promise<GuestCpu>>();
-
-  /** @param prepare called on each vCPU before its first task: for interrupt handlers that every task needs */
-  constructor(boot: GuestCpu, prepare: (cpu: GuestCpu) => void = () => {}) {
-    this.#boot = boot;
-    this.#prepare = prepare;
-    prepare(boot);
-    this.#started.set(boot.index, Promise.resolve(boot));
-  }
-
+/** Where tasks find the vCPUs that they are placed on. Host events and inter-processor interrupts wake them there. */
+export interface VcpuPool {
   /**
    * A vCPU of the VM, by its index; it runs.
    * @throws Error that says why it cannot be started
    */
+  get(index: number): Promise<GuestCpu>;
+}
+
+/**
+ * The vCPUs of a frontend. Each is started when something is first placed on it, and then takes tasks, as the CPUs of a
+ * kernel take threads: what a task awaits of its vCPU is carried out there.
+ */
+export class Vcpus implements VcpuPool {
+  readonly #boot: GuestCpu;
+  readonly #started = new Map<number, Promise<GuestCpu>>();
+
+  constructor(boot: GuestCpu) {
+    this.#boot = boot;
+    prepare(boot);
+    this.#started.set(boot.index, Promise.resolve(boot));
+  }
+
   get(index: number): Promise<GuestCpu> {
     const known = this.#started.get(index);
     if (known !== undefined) return known;
@@ -34,7 +36,7 @@ export class Vcpus {
   #start(index: number): Promise<GuestCpu> {
     return new Promise((resolve, reject) => {
       const program = async (cpu: GuestCpu): Promise<void> => {
-        this.#prepare(cpu);
+        prepare(cpu);
         resolve(cpu);
         await cpu.idle();
       };
@@ -43,4 +45,10 @@ export class Vcpus {
       }, reject);
     });
   }
+}
+
+/** What the host or another vCPU has for a task: it wakes the tasks, which look for themselves. */
+function prepare(cpu: GuestCpu): void {
+  cpu.onInterrupt(cpu.hostIrq, () => {});
+  cpu.onInterrupt(cpu.ipiIrq, () => {});
 }

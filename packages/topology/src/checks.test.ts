@@ -282,7 +282,7 @@ describe('the rules', () => {
   it('vm-cycle: a warning for VMs with one vCPU that wait for each other', () => {
     const circle = GOOD.replace(
       'd1, type: backend, bind_key: 2, interrupt: 41,',
-      'd1, type: frontend, window: { base: 0xa003e00 }, bind_key: 2, interrupt: 41,',
+      'd1, type: frontend, window: { base: 0xa003e00 }, driver: { type: probe }, bind_key: 2, interrupt: 41,',
     )
       .replace(', device: { type: block, image: a.img } }\n  front', ' }\n  front')
       .replace(

@@ -26,6 +26,9 @@ const sharedInterrupts = (irqc: InterruptController): readonly [number, number] 
   }
 };
 
+/** Built-in programs that drive what a topology names a driver for. */
+const DRIVING: ReadonlySet<string> = new Set(['drivers', 'dispatcher']);
+
 /** Checks what the shape of a file cannot say. */
 export function checkTopology(source: TopologySource, topology: Topology): void {
   topology.sharedMemories.forEach((memory) => {
@@ -125,7 +128,7 @@ function checkEnds(source: TopologySource, topology: Topology, vm: Vm): void {
           'move it to the backend end',
         );
       }
-      if (vm.program.name === 'drivers' && vm.program.kind === 'builtin' && end.driver === undefined) {
+      if (DRIVING.has(vm.program.name) && vm.program.kind === 'builtin' && end.driver === undefined) {
         source.error(
           'driver',
           endPath(vm, end),

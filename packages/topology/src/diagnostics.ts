@@ -37,7 +37,7 @@ export const TOPOLOGY_RULES = {
   'bind-key': 'Under each bind key there is one frontend and one backend, in different VMs.',
   'shmem-mismatch': 'Both ends of a device have the same shared memory at the same address.',
   'device-model': 'A backend end names its device model; a frontend end names none.',
-  driver: 'Under the program `drivers`, every frontend end names its driver.',
+  driver: 'Under the programs `drivers` and `dispatcher`, every frontend end names its driver.',
   window: 'A frontend end has a window of at least 0x200 bytes; a backend end has none.',
   image:
     'The image of a block device is a file, a multiple of 512 bytes, that can be read (and written unless read_only).',

@@ -3,7 +3,7 @@ import type { DriverChoice, IpcDriverChoice } from '@remio/topology';
 import { VcpuTimer } from '@remio/virtio-driver';
 import { blkVerify } from '../blk-verify.js';
 import { exchange } from '../ipc/exchange.js';
-import { Vcpus } from '../vcpus.js';
+import { type VcpuPool, Vcpus } from '../vcpus.js';
 import { consoleLines } from './console.js';
 import { fsCheck } from './fs-check.js';
 import { gpioCheck } from './gpio-check.js';
@@ -18,7 +18,7 @@ import { vsockBridge } from './vsock.js';
 /** What drives one device, as one task of a vCPU of its VM; it has ended its work when the promise settles. */
 export type DriverProgram = (cpu: GuestCpu, end: GuestDeviceEnd, vm: GuestVm) => Promise<void>;
 
-function driverOf(choice: DriverChoice, vcpus: Vcpus): DriverProgram {
+function driverOf(choice: DriverChoice, vcpus: VcpuPool): DriverProgram {
   switch (choice.type) {
     case 'blk-verify':
       // One of several devices of its VM: it has the vCPU that its driver is on, and those that its queues are placed on.
@@ -59,7 +59,7 @@ interface DriverTask {
 }
 
 /** What drives the VM's frontend ends and IPC objects, as far as the topology names it. */
-const tasksOf = (cpu: GuestCpu, vm: GuestVm, vcpus: Vcpus): readonly DriverTask[] => [
+const tasksOf = (cpu: GuestCpu, vm: GuestVm, vcpus: VcpuPool): readonly DriverTask[] => [
   ...vm.devices.flatMap((end): readonly DriverTask[] => {
     // The runtime hands over the topology's own record, which was checked when the topology was read.
     const choice = end.options as DriverChoice | undefined;
@@ -82,9 +82,22 @@ const tasksOf = (cpu: GuestCpu, vm: GuestVm, vcpus: Vcpus): readonly DriverTask[
  * the others go on.
  */
 export const drivers = (): GuestProgram => async (cpu, vm) => {
+  await drive(cpu, vm, new Vcpus(cpu));
+};
+
+/** Whether the topology names a driver for anything of this VM. */
+export const isDriven = (vm: Pick<GuestVm, 'devices' | 'ipcs'>): boolean =>
+  vm.devices.some(({ type, options }) => type === 'frontend' && options !== undefined) ||
+  vm.ipcs.some(({ options }) => options !== undefined);
+
+/**
+ * Runs the drivers of a VM, whatever else its vCPUs do.
+ * @param cpu where drivers run that are placed nowhere
+ * @param vcpus those that others are placed on
+ * @throws Error that says which of them failed, when all have ended
+ */
+export async function drive(cpu: GuestCpu, vm: GuestVm, vcpus: VcpuPool): Promise<void> {
   const failures: string[] = [];
-  // What the host has for a driver: it wakes the tasks, which look for themselves.
-  const vcpus = new Vcpus(cpu, (vcpu) => vcpu.onInterrupt(vcpu.hostIrq, () => {}));
   await Promise.all(
     tasksOf(cpu, vm, vcpus).map(async (task) => {
       for (;;) {
@@ -103,7 +116,7 @@ export const drivers = (): GuestProgram => async (cpu, vm) => {
     }),
   );
   if (failures.length > 0) throw new Error(failures.join('; '));
-};
+}
 
 /** @returns why the driver failed; undefined: it did not */
 async function runOnce(cpu: GuestCpu, { run, repeat }: DriverTask): Promise<string | undefined> {
