@@ -1,10 +1,14 @@
 #!/usr/bin/env node
-// Writes the JSON Schema of topology files from the language's own definition, for editors.
-// Run it after every change of packages/topology/src/schema.ts, on a built tree:  node tools/topology-schema.mjs
+// Writes the JSON Schemas of topology and board files from the languages' own definitions, for editors.
+// Run it after every change of packages/topology/src/schema.ts or board-file.ts, on a built tree:
+//   node tools/topology-schema.mjs
 import { writeFileSync } from 'node:fs';
-import { topologyJsonSchema } from '../packages/topology/dist/index.js';
+import { boardJsonSchema, topologyJsonSchema } from '../packages/topology/dist/index.js';
 
-writeFileSync(
-  new URL('../packages/topology/schema/topology.schema.json', import.meta.url),
-  `${JSON.stringify(topologyJsonSchema(), null, 2)}\n`,
-);
+for (const [name, schema] of [
+  ['topology', topologyJsonSchema()],
+  ['board', boardJsonSchema()],
+]) {
+  const file = new URL(`../packages/topology/schema/${name}.schema.json`, import.meta.url);
+  writeFileSync(file, `${JSON.stringify(schema, null, 2)}\n`);
+}

@@ -126,7 +126,8 @@ export const topologyText: fc.Arbitrary<string> = parts.map((given) => {
     const others = vms.filter((vm) => vm !== backend);
     const frontend = others[item.frontend % others.length];
     if (backend === undefined || frontend === undefined) return;
-    const size = item.pages * PAGE;
+    // Room for the virtqueues of any of the devices.
+    const size = (item.pages + 128n) * PAGE;
     memories[`m${n}`] = { size, ...(item.placed ? { phys: place(size) } : {}) };
     const shmem = { memory: `m${n}`, base: 0xd000_0000n + BigInt(n) * 0x10_0000n };
     const common = { ...(item.name ? { name: `dev${n}` } : {}), bind_key: item.key, shmem, ring: item.ring };

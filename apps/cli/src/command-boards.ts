@@ -1,5 +1,6 @@
 import { type BoardProfile, boardFacts, boardNames, boardRows, loadBoard, memoryMap } from '@remio/board';
 import { renderTable } from '@remio/telemetry';
+import { loadBoardFile } from '@remio/topology';
 import { CommandError, EXIT } from './exit-codes.js';
 
 /** How the boards are shown: for people, for programs, or as docs/boards.md has them. */
@@ -28,8 +29,16 @@ export function boards(name: string | undefined, { json, markdown }: BoardsOptio
 /** Columns of the table that a terminal has room for. */
 const SHORT_COLUMNS = 5;
 
-/** @throws CommandError if there is no such board */
+/**
+ * A board by its name, or by the path of its file.
+ * @throws CommandError if there is no such board, or something is wrong with its file
+ */
 function boardOf(name: string): BoardProfile {
+  if (name.includes('/') || /\.ya?ml$/.test(name)) {
+    const { board, text } = loadBoardFile(name);
+    if (board === undefined) throw new CommandError(text, EXIT.USAGE);
+    return board;
+  }
   const board = loadBoard({ name });
   if (!board.ok) throw new CommandError(board.error, EXIT.USAGE);
   return board.value;

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { EXPORT_MARK, type ExportFile, exportBao } from '@remio/bao';
-import { BUILTIN_PROGRAMS, parseTopology, renderDiagnostics } from '@remio/topology';
+import { BUILTIN_PROGRAMS, parseTopology, placeOfTopology, type RuleId, renderDiagnostics } from '@remio/topology';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 import { readInput } from './input-file.js';
 
@@ -14,18 +14,25 @@ export interface ExportOptions {
   readonly json: boolean;
 }
 
+/** Rules of the check that the export has rules of its own for. */
+const EXPORT_TELLS: ReadonlySet<RuleId> = new Set<RuleId>([
+  'bind-key-reference',
+  'interrupt-reference',
+  'cpus-reference',
+]);
+
 /** `remio export bao`: writes what a topology is for Bao. Nothing is written unless everything can be. */
 export function exportTopology(file: string, options: ExportOptions): ExitCode {
   const text = readInput(file, 'a topology');
   const path = resolve(file);
   // Images and modules need not be here: an export only names them.
   const { topology, diagnostics } = parseTopology(text, path, {
-    resolve: (name) => resolve(dirname(path), name),
+    ...placeOfTopology(file),
     files: { imageProblem: () => undefined, directoryProblem: () => undefined, exists: () => true },
     programs: BUILTIN_PROGRAMS,
   });
   // The limits of the reference are the export's to tell.
-  const told = diagnostics.filter(({ rule }) => rule !== 'reference-limits' || topology === undefined);
+  const told = diagnostics.filter(({ rule }) => !EXPORT_TELLS.has(rule) || topology === undefined);
   if (topology === undefined) throw new CommandError(renderDiagnostics(told, text), EXIT.USAGE);
 
   const directory = resolve(options.output);

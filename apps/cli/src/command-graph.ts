@@ -1,7 +1,6 @@
 import { writeFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
 import { layOut, pictureOf, renderMermaid, renderSvg } from '@remio/graph';
-import { BUILTIN_PROGRAMS, parseTopology, renderDiagnostics } from '@remio/topology';
+import { BUILTIN_PROGRAMS, parseTopology, placeOfTopology, renderDiagnostics } from '@remio/topology';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 import { readInput } from './input-file.js';
 
@@ -14,10 +13,9 @@ export interface GraphOptions {
 /** `remio graph`: draws a topology. The same topology gives the same bytes. */
 export async function graph(file: string, options: GraphOptions): Promise<ExitCode> {
   const text = readInput(file, 'a topology');
-  const path = resolve(file);
   // Images and modules need not be here: a picture only names them.
-  const { topology, diagnostics } = parseTopology(text, path, {
-    resolve: (name) => resolve(dirname(path), name),
+  const { topology, diagnostics } = parseTopology(text, file, {
+    ...placeOfTopology(file),
     files: { imageProblem: () => undefined, directoryProblem: () => undefined, exists: () => true },
     programs: BUILTIN_PROGRAMS,
   });

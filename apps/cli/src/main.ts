@@ -2,9 +2,11 @@ import { STAR_WORK } from '@remio/topology';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { BENCHES, bench } from './bench/index.js';
 import { type BoardsOptions, boards } from './command-boards.js';
+import { CHECK_FORMATS, type CheckOptions, check } from './command-check.js';
 import { conform } from './command-conform.js';
 import { demo } from './command-demo.js';
 import { demoDevices } from './command-demo-devices.js';
+import { explain } from './command-explain.js';
 import type { ExportOptions } from './command-export.js';
 import { generateStar } from './command-generate.js';
 import type { GraphOptions } from './command-graph.js';
@@ -13,7 +15,7 @@ import { replayFile } from './command-replay.js';
 import { ring } from './command-ring.js';
 import { up } from './command-up.js';
 import { CommandError, EXIT } from './exit-codes.js';
-import { readTopology, topologyOf } from './topology-file.js';
+import { topologyOf } from './topology-file.js';
 
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 const whole = (value: string): number => {
@@ -99,21 +101,33 @@ program
   .command('check <FILE>')
   .description('check a topology: what is wrong, where, and how to mend it')
   .addOption(imageOption())
-  .option('--json', 'the diagnostics as JSON', false)
-  .addHelpText('after', '\nExample:\n  remio check deploy/topologies/demo-aarch64.yaml --image disk.img')
-  .action((file: string, options: { readonly image: readonly string[]; readonly json: boolean }) => {
-    const loaded = readTopology(file, options.image);
-    if (options.json) console.log(JSON.stringify(loaded.diagnostics));
-    else if (loaded.text !== '') console.log(loaded.text);
-    if (loaded.topology === undefined) code = EXIT.USAGE;
-    else if (!options.json)
-      console.log(`${file}: ${loaded.topology.vms.length} VMs on ${loaded.topology.board.name}, good`);
+  .addOption(
+    new Option('--format <FORMAT>', 'for people, programs, code scanning, or a GitHub workflow')
+      .choices(CHECK_FORMATS)
+      .default('text'),
+  )
+  .option('--fix', 'change the file where there is one way to mend it', false)
+  .option('--json', 'the same as --format json', false)
+  .addHelpText(
+    'after',
+    '\nExamples:\n  remio check deploy/topologies/demo-aarch64.yaml --image disk.img\n  remio check my-topology.yaml --fix',
+  )
+  .action((file: string, options: CheckOptions) => {
+    code = check(file, options);
   });
+
+program
+  .command('explain')
+  .description('the rules of the check; of one, why it is there and an example')
+  .argument('[RULE]', 'id of the rule')
+  .option('--json', 'as JSON', false)
+  .addHelpText('after', '\nExamples:\n  remio explain\n  remio explain windows-touch')
+  .action((rule: string | undefined, options: { readonly json: boolean }) => explain(rule, options.json));
 
 program
   .command('boards')
   .description('show what every board has, or one board with its memory map')
-  .argument('[NAME]', 'the board')
+  .argument('[NAME]', 'the board, or the path of a board file')
   .option('--markdown', 'as a table of docs/boards.md', false)
   .option('--json', 'as JSON', false)
   .addHelpText('after', '\nExamples:\n  remio boards\n  remio boards zcu104')

@@ -20,6 +20,11 @@ export function topologyOf(
 
 /** @throws CommandError if there is no such file */
 export function readTopology(file: string, images: readonly string[] = []): Loaded {
-  if (!existsSync(file)) throw new CommandError(`there is no file ${file}; give the path of a topology`, EXIT.USAGE);
+  requireFile(file);
   return loadTopology(file, { images: imagesOf(images), programs: BUILTIN_PROGRAMS });
+}
+
+/** @throws CommandError if there is no such file */
+export function requireFile(file: string): void {
+  if (!existsSync(file)) throw new CommandError(`there is no file ${file}; give the path of a topology`, EXIT.USAGE);
 }

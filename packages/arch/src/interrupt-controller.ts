@@ -42,6 +42,9 @@ export const GICD_IPRIORITYR = 0x0400;
 export const GICD_ITARGETSR = 0x0800;
 export const GICD_IROUTER = 0x6000;
 export const GICD_SIZE = 0x1_0000;
+/** GICv2's distributor and CPU interface are smaller (GIC-400, 3.1), and boards place other frames behind them. */
+export const GICV2_GICD_SIZE = 0x1000;
+export const GICV2_GICC_SIZE = 0x2000;
 /** GICv2: EnableGrp0; GICv3: EnableGrp1 in the Non-secure view. Bit 0 as guests write it. */
 export const GICD_CTLR_ENABLE = 1;
 /** First shared interrupt. */
@@ -72,6 +75,8 @@ export const APLIC_SETIENUM = 0x1edc;
 export const APLIC_CLRIENUM = 0x1fdc;
 export const APLIC_TARGET = 0x3004;
 export const APLIC_SIZE = 0x4000;
+/** Interrupt file of one hart (RISC-V AIA, chapter 3). */
+export const IMSIC_PAGE = 0x1000;
 export const APLIC_IRQ_LIMIT = 1024;
 /** domaincfg: interrupts enabled, delivery by message. */
 export const APLIC_DOMAINCFG_IE = 1 << 8;

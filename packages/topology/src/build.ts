@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { bindKey, type CpuId, cpuId, guestAddress, irqId, type VmId, vmId } from '@remio/base';
-import { type BoardProfile, loadBoard } from '@remio/board';
+import { bindKey, guestAddress, irqId, type Result, type VmId, vmId } from '@remio/base';
+import { type BoardProfile, boardNames, loadBoard } from '@remio/board';
 import {
   ALL_RING_FEATURES,
   DRIVER_RING_FEATURES,
@@ -8,12 +8,16 @@ import {
   RING_FEATURES,
   type RingFeatureName,
 } from '@remio/virtio-spec';
+import { parseBoard } from './board-file.js';
+import { assignCpus } from './cpus.js';
 import { deviceChoice } from './devices/index.js';
 import { driverChoice } from './drivers/index.js';
 import { present } from './fields.js';
 import { ipcDriverChoice } from './ipc-drivers/index.js';
-import type { Path, TopologySource } from './reader.js';
+import type { Path } from './path.js';
+import type { TopologySource } from './reader.js';
 import type { IpcFile, RemioDevFile, TopologyFile, VmFile } from './schema.js';
+import { similarName } from './similar.js';
 import type { DeviceRef, Host, Ipc, ModuleRef, RemioDev, SharedMemory, Topology, Vm } from './types.js';
 
 /** What building a topology needs from outside. */
@@ -22,6 +26,12 @@ export interface BuildOptions {
   resolve(path: string): string;
   /** Images by device name, or for every device under `*`: instead of what the file names. */
   readonly images?: Readonly<Record<string, string>>;
+  /** Reads a text file, a board's, by absolute path; what is wrong with it otherwise. Absent: there are none. */
+  readText?(path: string): Result<string, string>;
+  /** Absolute path of the topology; absent: its name. */
+  readonly file?: string;
+  /** How an absolute path is shown to the user; absent: as it is. */
+  show?(path: string): string;
 }
 
 /** Bytes of a window that does not say. */
@@ -43,20 +53,13 @@ export const plainOptions = (value: unknown): unknown => {
 
 /** Makes the model of a file whose shape is right; reports what names something that is not there. */
 export function buildTopology(source: TopologySource, file: TopologyFile, options: BuildOptions): Topology | undefined {
-  const choice = typeof file.board === 'string' ? { name: file.board } : file.board;
-  const board = loadBoard({
-    name: choice.name,
-    ...('cpus' in choice && choice.cpus !== undefined ? { cpus: choice.cpus } : {}),
-    ...('irqc' in choice && choice.irqc !== undefined ? { irqc: choice.irqc } : {}),
-  });
-  if (!board.ok) {
-    source.error('board', ['board'], board.error, 'name a board of the list');
-    return undefined;
-  }
+  const board = boardOf(source, file.board, options);
+  if (board === undefined) return undefined;
   const sharedMemories = Object.entries(file.shared_memories ?? {}).map(
     ([name, { size, phys }], id): SharedMemory => ({ id, name, size: Number(size), ...present({ phys }) }),
   );
-  const cpus = assignCpus(source, file, board.value);
+  const memories = new Map(sharedMemories.map((memory) => [memory.name, memory]));
+  const cpus = assignCpus(source, file, board);
   const windows = new Map<bigint, { readonly base: bigint; readonly size: number }>();
   for (const vm of Object.values(file.vms)) {
     for (const end of vm.remio_devs ?? []) {
@@ -75,20 +78,20 @@ export function buildTopology(source: TopologySource, file: TopologyFile, option
         ...present({ phys }),
       })),
       remioDevs: (vm.remio_devs ?? []).map((end, dm) =>
-        remioDev(source, [...path, 'remio_devs', dm], end, dm, sharedMemories, windows, options),
+        remioDev(source, [...path, 'remio_devs', dm], end, dm, memories, windows, options),
       ),
-      ipcs: (vm.ipcs ?? []).map((ipc, index) => ipcOf(source, [...path, 'ipcs', index], ipc, index, sharedMemories)),
+      ipcs: (vm.ipcs ?? []).map((ipc, index) => ipcOf(source, [...path, 'ipcs', index], ipc, index, memories)),
       program: programOf(vm, options),
     };
   });
   const profile = file.profile ?? 'hardened';
   const topology: Omit<Topology, 'digest'> = {
     name: file.name ?? 'topology',
-    file: source.file,
-    arch: board.value.arch,
-    board: board.value,
+    file: options.file ?? source.file,
+    arch: board.arch,
+    board,
     profile,
-    slots: board.value.cpus.length,
+    slots: board.cpus.length,
     queue: 253,
     sharedMemories,
     vms,
@@ -99,10 +102,8 @@ export function buildTopology(source: TopologySource, file: TopologyFile, option
   return { ...topology, digest: digestOf(topology) };
 }
 
-const windowOf = (end: RemioDevFile): { readonly base: bigint; readonly size: number } => ({
-  base: end.window?.base ?? 0n,
-  size: Number(end.window?.size ?? DEFAULT_WINDOW),
-});
+/** Whether a board is named by the path of a file. */
+const isPath = (name: string): boolean => name.includes('/') || /\.ya?ml$/.test(name);
 
 /** The hosts, of the VMs that there are. */
 function hostsOf(source: TopologySource, file: TopologyFile, vms: readonly Vm[]): readonly Host[] {
@@ -117,57 +118,63 @@ function hostsOf(source: TopologySource, file: TopologyFile, vms: readonly Vm[])
   }));
 }
 
-/** Gives every VM its CPUs: those that it names, then free ones, in order. */
-function assignCpus(
+/** The board that a file names; reports what is wrong with it. */
+function boardOf(
   source: TopologySource,
-  file: TopologyFile,
-  board: BoardProfile,
-): ReadonlyMap<string, readonly CpuId[]> {
-  const owner = new Map<number, string>();
-  const assigned = new Map<string, readonly CpuId[]>();
-  const count = board.cpus.length;
-  for (const [name, vm] of Object.entries(file.vms)) {
-    if (!Array.isArray(vm.cpus)) continue;
-    vm.cpus.forEach((cpu, n) => {
-      const path: Path = ['vms', name, 'cpus', n];
-      const other = owner.get(cpu);
-      if (cpu >= count) {
-        source.error('cpu-unknown', path, `${board.name} has no CPU ${cpu}`, `choose from 0 to ${count - 1}`);
-      } else if (other !== undefined) {
-        source.error('cpu-taken', path, `CPU ${cpu} is of VM ${other} already`, 'give each VM CPUs of its own');
-      } else owner.set(cpu, name);
-    });
-    assigned.set(name, [...vm.cpus].sort((a, b) => a - b).map(cpuId));
+  choice: TopologyFile['board'],
+  options: BuildOptions,
+): BoardProfile | undefined {
+  const { name, cpus, irqc } = typeof choice === 'string' ? { name: choice } : choice;
+  const path: Path = typeof choice === 'string' ? ['board'] : ['board', 'name'];
+  if (isPath(name)) return boardOfFile(source, path, name, options);
+  const board = loadBoard({ name, ...present({ cpus, irqc }) });
+  if (board.ok) return board.value;
+  if (boardNames.includes(name)) {
+    source.error('board', path, board.error, `leave out what ${name} does not have`);
+    return undefined;
   }
-  for (const [name, vm] of Object.entries(file.vms)) {
-    const path: Path = ['vms', name, 'cpus'];
-    if (Array.isArray(vm.cpus)) {
-      if (vm.cpus.length === 0) source.error('vm-cpus', path, `VM ${name} has no CPU`, 'give it at least one');
-      continue;
-    }
-    const free = Array.from({ length: count }, (_, cpu) => cpu).filter((cpu) => !owner.has(cpu));
-    const mine = free.slice(0, vm.cpus);
-    if (vm.cpus === 0) source.error('vm-cpus', path, `VM ${name} has no CPU`, 'give it at least one');
-    else if (mine.length < vm.cpus) {
-      const fix = `give the VMs ${count} CPUs together, or choose a larger board (synthetic-${board.arch} has any number)`;
-      source.error('cpu-taken', path, `VM ${name} wants ${vm.cpus} CPUs; ${free.length} of ${count} are free`, fix);
-    }
-    for (const cpu of mine) owner.set(cpu, name);
-    assigned.set(name, mine.map(cpuId));
-  }
-  return assigned;
+  const near = similarName(name, boardNames);
+  if (near === undefined)
+    source.error('board', path, board.error, 'name a board of the list, or a board file: ./my-board.yaml');
+  else source.error('board', path, board.error, `write ${near}`, { kind: 'set', path, value: near });
+  return undefined;
 }
+
+function boardOfFile(
+  source: TopologySource,
+  path: Path,
+  name: string,
+  options: BuildOptions,
+): BoardProfile | undefined {
+  const file = options.resolve(name);
+  const text = options.readText?.(file) ?? { ok: false, error: `no board file can be read here` };
+  if (!text.ok) {
+    source.error('board', path, text.error, 'correct the path; it counts from this file');
+    return undefined;
+  }
+  const { board, diagnostics } = parseBoard(text.value, options.show?.(file) ?? file);
+  source.adopt(diagnostics);
+  return board;
+}
+
+const windowOf = (end: RemioDevFile): { readonly base: bigint; readonly size: number } => ({
+  base: end.window?.base ?? 0n,
+  size: end.window === undefined ? 0 : Number(end.window.size ?? DEFAULT_WINDOW),
+});
 
 function remioDev(
   source: TopologySource,
   path: Path,
   end: RemioDevFile,
   dm: number,
-  memories: readonly SharedMemory[],
+  memories: ReadonlyMap<string, SharedMemory>,
   windows: ReadonlyMap<bigint, { readonly base: bigint; readonly size: number }>,
   options: BuildOptions,
 ): RemioDev {
   const memory = memoryOf(source, [...path, 'shmem', 'memory'], end.shmem.memory, memories);
+  if (end.type === 'backend' && end.window !== undefined) {
+    source.error('window', [...path, 'window'], 'a backend has no window: the frontend\u2019s is served', 'remove it');
+  }
   const window = end.type === 'frontend' ? windowOf(end) : (windows.get(end.bind_key) ?? { base: 0n, size: 0 });
   const name = end.name ?? `device${end.bind_key}`;
   const device = deviceOf(end, name, options);
@@ -201,14 +208,10 @@ function memoryOf(
   source: TopologySource,
   path: Path,
   wanted: string,
-  memories: readonly SharedMemory[],
+  memories: ReadonlyMap<string, SharedMemory>,
 ): SharedMemory | undefined {
-  const memory = memories.find((candidate) => candidate.name === wanted);
-  if (memory === undefined) {
-    const names = memories.map((candidate) => candidate.name).join(', ') || 'none';
-    const message = `there is no shared memory ${wanted}; there is ${names}`;
-    source.error('shared-memory-unknown', path, message, 'add it under shared_memories');
-  }
+  const memory = memories.get(wanted);
+  if (memory === undefined) unknownMemory(source, path, wanted, [...memories.keys()]);
   return memory;
 }
 
@@ -217,7 +220,7 @@ function ipcOf(
   path: Path,
   ipc: IpcFile,
   index: number,
-  memories: readonly SharedMemory[],
+  memories: ReadonlyMap<string, SharedMemory>,
 ): Ipc {
   const memory = memoryOf(source, [...path, 'memory'], ipc.memory, memories);
   const whole = memory?.size ?? 0;
@@ -230,6 +233,23 @@ function ipcOf(
     interrupts: ipc.interrupts.map(irqId),
     ...(ipc.driver === undefined ? {} : { driver: ipcDriverChoice(ipc.driver) }),
   };
+}
+
+/** Names that an error lists. */
+const NAMES_SHOWN_MAX = 10;
+
+function unknownMemory(source: TopologySource, path: Path, name: string, names: readonly string[]): void {
+  const shown = names.slice(0, NAMES_SHOWN_MAX).join(', ') || 'none';
+  const message = `there is no shared memory ${name}; there is ${shown}${names.length > NAMES_SHOWN_MAX ? ', ...' : ''}`;
+  const near = similarName(name, names);
+  const fix = 'add it under shared_memories';
+  if (near === undefined) source.error('shared-memory-unknown', path, message, fix);
+  else
+    source.error('shared-memory-unknown', path, message, `write ${near}, or ${fix}`, {
+      kind: 'set',
+      path,
+      value: near,
+    });
 }
 
 /** The ring features of an end: those by default, switched on and off as the file says. */

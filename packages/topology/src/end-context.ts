@@ -1,4 +1,4 @@
-import type { RuleId } from './diagnostics.js';
+import type { RuleId } from './rules/index.js';
 
 /** What a device's or driver's options are made with. */
 export interface EndContext {

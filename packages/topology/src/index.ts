@@ -1,3 +1,4 @@
+export { type ParsedBoard, parseBoard } from './board-file.js';
 export * from './checked.js';
 export type {
   BlockModelOptions,
@@ -13,7 +14,7 @@ export type {
   NetModelOptions,
   VsockModelOptions,
 } from './devices/index.js';
-export { type Diagnostic, type Place, type RuleId, renderDiagnostics, TOPOLOGY_RULES } from './diagnostics.js';
+export { type Diagnostic, type Place, renderDiagnostics, type TextEdit } from './diagnostics.js';
 export type {
   ConsoleDriverChoice,
   ConsoleDriverPort,
@@ -27,13 +28,16 @@ export type {
   VsockDriverChoice,
 } from './drivers/index.js';
 export type { TopologyFiles } from './end-context.js';
+export { type FixedText, fixText } from './fix.js';
 export { isBackend } from './host-checks.js';
 export * from './host-needs.js';
 export type { IpcDriverChoice, IpcExchangeChoice } from './ipc-drivers/index.js';
-export { topologyJsonSchema } from './json-schema.js';
+export { boardJsonSchema, topologyJsonSchema } from './json-schema.js';
 export { usesStdio } from './lines.js';
 export * from './load.js';
 export * from './parse.js';
+export { EXAMPLE_BOARD, EXAMPLE_TOPOLOGY, exampleFiles, RULE_EXAMPLES, type RuleExample } from './rules/examples.js';
+export { isRule, RULES, type Rule, type RuleId, TOPOLOGY_RULES } from './rules/index.js';
 export { topologySchema } from './schema.js';
 export * from './star.js';
 export * from './types.js';

@@ -25,22 +25,29 @@ export function checkIpcs(source: TopologySource, topology: Topology): void {
   checkPeers(source, topology);
 }
 
-/** Who has what on each memory. */
+/** Who has what on each memory; takes the time of looking at each IPC object and device once. */
 function checkPeers(source: TopologySource, topology: Topology): void {
+  const users = new Map<number, { readonly vm: Vm; readonly ipc: Ipc; alone: boolean }>();
+  const devices = new Map<number, string>();
+  for (const vm of topology.vms) {
+    for (const ipc of vm.ipcs) {
+      const first = users.get(ipc.shmem.id);
+      if (first === undefined) users.set(ipc.shmem.id, { vm, ipc, alone: true });
+      else if (first.vm !== vm) first.alone = false;
+    }
+    for (const { shmem, name } of vm.remioDevs) if (!devices.has(shmem.id)) devices.set(shmem.id, name);
+  }
   for (const memory of topology.sharedMemories) {
-    const users = topology.vms.flatMap((vm) =>
-      vm.ipcs.flatMap((ipc) => (ipc.shmem.id === memory.id ? [{ vm, ipc }] : [])),
-    );
-    const [first] = users;
+    const first = users.get(memory.id);
     if (first === undefined) continue;
     const path = ipcPath(first.vm, first.ipc, 'memory');
-    if (users.every(({ vm }) => vm === first.vm)) {
+    if (first.alone) {
       const message = `only ${first.vm.name} has an IPC object on ${memory.name}: nobody hears it`;
       source.warning('ipc-peer', path, message, 'give another VM an IPC object on this memory');
     }
-    const end = topology.vms.flatMap((vm) => vm.remioDevs).find(({ shmem }) => shmem.id === memory.id);
-    if (end !== undefined) {
-      const message = `shared memory ${memory.name} is that of device ${end.name} as well: messages and virtqueues lie on top of each other`;
+    const device = devices.get(memory.id);
+    if (device !== undefined) {
+      const message = `shared memory ${memory.name} is that of device ${device} as well: messages and virtqueues lie on top of each other`;
       source.warning('ipc-peer', path, message, 'add a shared memory for IPC');
     }
   }

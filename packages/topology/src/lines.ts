@@ -1,5 +1,5 @@
 import type { LineChoice } from './line.js';
-import type { Path } from './reader.js';
+import type { Path } from './path.js';
 import type { RemioDev, Topology, Vm } from './types.js';
 
 /** A line to the host, and where the topology says so. */

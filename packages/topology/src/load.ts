@@ -1,7 +1,12 @@
-import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
-import { renderDiagnostics } from './diagnostics.js';
+import { accessSync, closeSync, constants, existsSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
+import { dirname, isAbsolute, relative, resolve } from 'node:path';
+import { err, ok, type Result } from '@remio/base';
+import { type ParsedBoard, parseBoard } from './board-file.js';
+import type { BuildOptions } from './build.js';
+import { type Diagnostic, renderDiagnostics } from './diagnostics.js';
+import { type Fixed, fixText } from './fix.js';
 import { type Parsed, parseTopology } from './parse.js';
+import { FILE_BYTES_MAX } from './yaml-text.js';
 
 /** Bytes of a sector: images are whole numbers of them. */
 const SECTOR = 512;
@@ -32,6 +37,36 @@ function directoryProblem(path: string, readOnly: boolean): string | undefined {
   }
 }
 
+/** What is wrong with a file that should be a text, or its text. */
+function readText(path: string): Result<string, FileProblem> {
+  let file: number | undefined;
+  try {
+    // Without waiting: a FIFO would, for a writer.
+    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const stat = fstatSync(file);
+    if (!stat.isFile()) return err({ message: `${path} is not a regular file` });
+    if (stat.size > FILE_BYTES_MAX) {
+      return err({ message: `${path} has ${stat.size} bytes; a text here has at most ${FILE_BYTES_MAX}` });
+    }
+    const bytes = readFileSync(file);
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    const zero = text.indexOf('\0');
+    if (zero >= 0)
+      return err({ message: `${path} is not a text: it has a NUL`, line: text.slice(0, zero).split('\n').length });
+    return ok(text);
+  } catch (error) {
+    if (error instanceof TypeError) return err({ message: `${path} is not a text: it is not UTF-8` });
+    return err({ message: `${path} cannot be read: ${error instanceof Error ? error.message : String(error)}` });
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}
+
+interface FileProblem {
+  readonly message: string;
+  readonly line?: number;
+}
+
 export interface LoadOptions {
   /** Images by device name, or for every device under `*`. */
   readonly images?: Readonly<Record<string, string>>;
@@ -47,19 +82,81 @@ export interface Loaded extends Parsed {
   readonly text: string;
 }
 
-/**
- * Reads a topology file; paths in it count from where it lies.
- * @throws Error when the file cannot be read
- */
+/** Reads a topology file; paths in it count from where it lies. What is wrong with the file itself is a diagnostic. */
 export function loadTopology(file: string, options: LoadOptions): Loaded {
+  const read = readText(resolve(file));
+  return read.ok ? loaded(parser(file, options)(read.value), read.value) : unreadable(file, read.error);
+}
+
+/** A topology file after what can be put right without asking was. */
+export interface FixedTopology extends Loaded {
+  /** The text, if something in it changed. */
+  readonly fixed: string | undefined;
+  /** What was put right. */
+  readonly applied: readonly Diagnostic[];
+}
+
+/** Reads a topology file and makes the changes that its diagnostics propose; the file itself is left alone. */
+export function fixTopology(file: string, options: LoadOptions): FixedTopology {
+  const read = readText(resolve(file));
+  if (!read.ok) return { ...unreadable(file, read.error), fixed: undefined, applied: [] };
+  const { text, applied, checked }: Fixed<Parsed> = fixText(read.value, file, parser(file, options));
+  return { ...loaded(checked, text), applied, fixed: text === read.value ? undefined : text };
+}
+
+/** Reads a board file. */
+export function loadBoardFile(file: string): ParsedBoard & { readonly text: string } {
+  const read = readText(resolve(file));
+  if (!read.ok) return { board: undefined, ...unreadable(file, read.error) };
+  const parsed = parseBoard(read.value, file);
+  return { ...parsed, text: renderDiagnostics(parsed.diagnostics, read.value) };
+}
+
+const loaded = (parsed: Parsed, source: string): Loaded => ({
+  ...parsed,
+  text: renderDiagnostics(parsed.diagnostics, source),
+});
+
+/** What reading a topology asks of where it lies: paths in it count from there, and so do board files. */
+export function placeOfTopology(file: string): Required<Pick<BuildOptions, 'resolve' | 'readText' | 'file' | 'show'>> {
   const path = resolve(file);
-  const source = readFileSync(path, 'utf8');
-  const parsed = parseTopology(source, path, {
+  return {
+    file: path,
     resolve: (name) => resolve(dirname(path), name),
-    files: { imageProblem, directoryProblem, exists: existsSync },
-    ...options,
-  });
-  return { ...parsed, text: renderDiagnostics(parsed.diagnostics, source) };
+    readText: (other) => {
+      const read = readText(other);
+      return read.ok ? read : err(read.error.message);
+    },
+    // Other files are shown as this one was named: from the working directory, or from the root.
+    show: (other) => (isAbsolute(file) ? other : relative('', other)),
+  };
+}
+
+const parser =
+  (file: string, options: LoadOptions) =>
+  (text: string): Parsed =>
+    parseTopology(text, file, {
+      ...placeOfTopology(file),
+      files: { imageProblem, directoryProblem, exists: existsSync },
+      ...options,
+    });
+
+function unreadable(file: string, { message, line }: FileProblem): Loaded {
+  const diagnostic: Diagnostic = {
+    severity: 'error',
+    rule: 'file',
+    file,
+    place: { line: line ?? 1, column: 1 },
+    path: '',
+    message,
+    fix: 'name a YAML file',
+    excerpt: '',
+  };
+  return {
+    topology: undefined,
+    diagnostics: [diagnostic],
+    text: `${file}: error[file]: ${message}\n  = fix: ${diagnostic.fix}`,
+  };
 }
 
 /** Names of the programs that come with Remio. */

@@ -145,9 +145,11 @@ describe.each([
   it('answers for its own registers only', () => {
     const bench = new Bench(controller);
     expect(bench.read(gicd + 4n)).toBe(31);
-    expect(bench.read(gicd + 0xfff0n)).toBe(0);
+    // A GICv2's distributor is a page: boards have its CPU interface right behind.
+    const size = controller.kind === 'gicv2' ? 0x1000n : 0x1_0000n;
+    expect(bench.read(gicd + size - 0x10n)).toBe(0);
     expect(bench.read(gicd - 4n)).toBeUndefined();
-    expect(bench.read(gicd + 0x1_0000n)).toBeUndefined();
+    expect(bench.read(gicd + size)).toBeUndefined();
   });
 });
 

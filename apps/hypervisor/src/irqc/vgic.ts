@@ -15,6 +15,7 @@ import {
   GICR_ISENABLER0,
   GICR_SGI_FRAME,
   GICR_STRIDE,
+  GICV2_GICD_SIZE,
   type InterruptController,
   type MmioAccess,
 } from '@remio/arch';
@@ -57,7 +58,7 @@ export class VGic implements IrqController {
   constructor(gic: Gic, vcpus: number) {
     this.#gic = gic;
     this.#vcpus = vcpus;
-    this.#gicdEnd = gic.gicd + BigInt(GICD_SIZE);
+    this.#gicdEnd = gic.gicd + BigInt(gic.kind === 'gicv2' ? GICV2_GICD_SIZE : GICD_SIZE);
     this.#gicrEnd = gic.kind === 'gicv3' ? gic.gicr + BigInt(GICR_STRIDE * vcpus) : 0n;
     this.#privateEnabled = new Uint8Array(32 * vcpus);
     this.#privatePending = new Uint8Array(32 * vcpus);

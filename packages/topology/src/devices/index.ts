@@ -90,6 +90,24 @@ export function deviceQueues(choice: DeviceChoice): number {
   }
 }
 
+/** QueueSizeMax of a device's queues; a test of the models holds it to them. */
+export function queueSizeMax(choice: DeviceChoice): number {
+  switch (choice.type) {
+    case 'block':
+    case 'net':
+      return choice.options.queueSize ?? 256;
+    case 'gpio':
+      return 256;
+    case 'console':
+    case 'fs':
+    case 'vsock':
+      return 128;
+    case 'entropy':
+    case 'i2c':
+      return 64;
+  }
+}
+
 /** What is wrong with a device's options beyond their shape. */
 export function deviceProblems(choice: DeviceChoice, files: TopologyFiles): readonly EndProblem[] {
   switch (choice.type) {

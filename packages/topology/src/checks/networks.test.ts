@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BUILTIN_PROGRAMS, type DeviceRef, type NetModelOptions, type Parsed, parseTopology } from './index.js';
+import { BUILTIN_PROGRAMS, type DeviceRef, type NetModelOptions, type Parsed, parseTopology } from '../index.js';
 
 const end = (n: number, type: string, rest: string): string =>
   `      - { name: n${n}, type: ${type}, bind_key: ${n}, interrupt: ${40 + n}, shmem: { memory: m${n}, base: 0x${(0xd000_0000 + n * 0x10_0000).toString(16)} }, ${rest} }`;

@@ -1,7 +1,9 @@
 import { formatMac } from '@remio/ethernet';
-import type { NetModelOptions } from './devices/net.js';
-import type { Path, TopologySource } from './reader.js';
-import type { RemioDev, Topology, Vm } from './types.js';
+import type { NetModelOptions } from '../devices/net.js';
+import type { Path } from '../path.js';
+import type { TopologySource } from '../reader.js';
+import type { RemioDev, Topology, Vm } from '../types.js';
+import { endPath } from './places.js';
 
 /** A network device of a topology, and where it stands. */
 interface Placed {
@@ -10,13 +12,8 @@ interface Placed {
   readonly options: NetModelOptions;
 }
 
-const place = ({ vm, end }: { readonly vm: Vm; readonly end: RemioDev }, ...rest: readonly string[]): Path => [
-  'vms',
-  vm.name,
-  'remio_devs',
-  end.dm,
-  ...rest,
-];
+const place = ({ vm, end }: { readonly vm: Vm; readonly end: RemioDev }, ...rest: readonly string[]): Path =>
+  endPath(vm, end, ...rest);
 
 /** Checks what network devices must not have in common, and what they must. */
 export function checkNetworks(source: TopologySource, topology: Topology): void {
