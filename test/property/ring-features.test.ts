@@ -1,7 +1,7 @@
 import { ALL_RING_FEATURES, featureSet, hasFeature, RING_FEATURES, VIRTIO_F_RING_PACKED } from '@remio/virtio-spec';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { RingWorld } from './ring-world.js';
+import { MEMORY_KINDS, RingWorld } from './ring-world.js';
 
 /** Runs for each subset of the features and each kind of memory. */
 const RUNS = 10;
@@ -67,10 +67,10 @@ describe('a driver and a device, whatever they negotiate and in whatever order t
   it.each(subsets.map((features) => [nameOf(features), features] as const))(
     '%s: every request ends once, with its own bytes, and nobody sleeps for ever',
     (_, features) => {
-      for (const delayed of [false, true]) {
+      for (const memory of MEMORY_KINDS) {
         fc.assert(
           fc.property(sizes(features), fc.array(step, { minLength: 20, maxLength: 250 }), (size, steps) => {
-            const world = new RingWorld({ features, size, delayed });
+            const world = new RingWorld({ features, size, memory });
             for (const action of steps) apply(world, action);
             // The driver has published what it made, and both go to sleep as the protocol lets them.
             world.publish();
@@ -87,7 +87,7 @@ describe('a driver and a device, whatever they negotiate and in whatever order t
     ['split', ALL_RING_FEATURES & ~featureSet(VIRTIO_F_RING_PACKED)],
     ['packed', ALL_RING_FEATURES],
   ])('2.7, 2.8: %s queues of 32768 descriptors work as small ones do', (_, features) => {
-    const world = new RingWorld({ features, size: 32_768, delayed: false });
+    const world = new RingWorld({ features, size: 32_768, memory: 'local' });
     for (let round = 0; round < 1500; round += 1) {
       for (let n = 0; n < 100; n += 1) world.add(1, n % 2);
       world.publish();

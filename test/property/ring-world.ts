@@ -1,5 +1,6 @@
 import { assert, guestAddress } from '@remio/base';
 import { allocateMemory, DelayedMemory, type GuestMemory, type LocalMemory } from '@remio/guest-memory';
+import { RemoteLink } from '@remio/remote-memory/testing';
 import { type DeviceIo, MmioRegisters, type VirtioDevice } from '@remio/virtio-device';
 import {
   featureSet,
@@ -29,12 +30,15 @@ const BASE = guestAddress(0x8000_0000n);
 const SLOTS = 160;
 const SLOT_SIZE = 512;
 
+/** The device's memory is here, here but late, or behind the service that stands for another host's. */
+export const MEMORY_KINDS = ['local', 'delayed', 'remote'] as const;
+export type MemoryKind = (typeof MEMORY_KINDS)[number];
+
 /** What the world is made with. */
 export interface WorldSettings {
   readonly features: bigint;
   readonly size: number;
-  /** The device's memory is far away. */
-  readonly delayed: boolean;
+  readonly memory: MemoryKind;
 }
 
 /** A request as the driver makes it: its bytes depend on its number, so none can pass for another. */
@@ -63,6 +67,7 @@ export class RingWorld implements VirtioDevice {
   readonly config = new Uint8Array(0);
   readonly #near: LocalMemory;
   readonly #far: GuestMemory;
+  readonly #link: RemoteLink | undefined;
   readonly #registers: MmioRegisters;
   readonly #negotiated: bigint;
   readonly #size: number;
@@ -90,18 +95,17 @@ export class RingWorld implements VirtioDevice {
   /** What the device wrote, by token. */
   readonly #written = new Map<number, number>();
 
-  constructor({ features, size, delayed }: WorldSettings) {
+  constructor({ features, size, memory }: WorldSettings) {
     this.#negotiated = features | featureSet(VIRTIO_F_VERSION_1, VIRTIO_F_ACCESS_PLATFORM);
     this.#size = size;
     const { bytes } = layoutQueue(BASE, size, this.#negotiated);
     this.#slotsAt = Math.ceil(bytes / 64) * 64;
     this.#near = allocateMemory(BASE, this.#slotsAt + SLOTS * SLOT_SIZE);
-    this.#far = delayed ? new DelayedMemory(this.#near) : this.#near;
-    this.#far.onLocal = () => {
-      this.#deviceAwake = true;
-    };
+    this.#link = memory === 'remote' ? new RemoteLink(this.#near) : undefined;
+    this.#far = memory === 'delayed' ? new DelayedMemory(this.#near) : (this.#link?.memory ?? this.#near);
     const host = {
       interrupt: () => {
+        this.#link?.reachDriver();
         this.interrupts += 1;
         this.#driverAwake = true;
       },
@@ -221,10 +225,16 @@ export class RingWorld implements VirtioDevice {
 
   /** One thing that the device does while it is awake. */
   deviceStep(choice: number): void {
-    if (!this.#deviceAwake || this.#io === undefined) return;
+    // What a step may do without an end in between only matters where memory is forgotten at the end.
+    const acts = this.#link === undefined ? 1 : 1 + (choice % 4);
+    for (let n = 0; n < acts && this.#deviceAwake && this.#io !== undefined; n += 1) this.#act(choice + n);
+    this.#link?.endStep();
+  }
+
+  #act(choice: number): void {
     const open = this.#taken.length + this.#rejected.length;
     if (choice % 7 === 0) {
-      this.#io.queues[0]?.setNotifications(false);
+      this.#io?.queues[0]?.setNotifications(false);
       this.#lastLook = false;
     }
     if (open > 0 && choice % 3 === 0) this.#finish(choice);
@@ -232,9 +242,20 @@ export class RingWorld implements VirtioDevice {
     else this.#look();
   }
 
-  /** Lets memory that the device waits for arrive. */
+  /** Lets memory that the device waits for arrive, or a message of its way. */
   deliver(): boolean {
-    return this.#far instanceof DelayedMemory && this.#far.deliver();
+    if (this.#link === undefined) return this.#far instanceof DelayedMemory && this.#far.deliver();
+    return this.#link.move();
+  }
+
+  /** The device goes to sleep until memory is local, and then does this. */
+  #wait(then: () => void): void {
+    this.#deviceAwake = false;
+    this.#io?.whenLocal(() => {
+      this.#deviceAwake = true;
+      then();
+      if (this.#link !== undefined) this.deviceStep(3 * this.ended);
+    });
   }
 
   /** The device forgets what is local. */
@@ -283,7 +304,7 @@ export class RingWorld implements VirtioDevice {
         this.#rejected.push(popped.head);
         return;
       case 'wait':
-        this.#deviceAwake = false;
+        this.#wait(() => this.#look());
         return;
       case 'broken':
         assert(false, `the driver keeps to the protocol: ${popped.error.detail}`);
@@ -313,7 +334,7 @@ export class RingWorld implements VirtioDevice {
       if (chain === undefined) break;
       const written = this.#serve(chain, choice);
       if (written === undefined) {
-        this.#deviceAwake = false;
+        this.#wait(() => this.#finish(choice));
         return;
       }
       ended.push(chain);
@@ -326,7 +347,7 @@ export class RingWorld implements VirtioDevice {
     const queue = this.#io?.queues[0];
     const pushed = used.length === 1 ? queue?.push(first.head, first.written) : queue?.pushAll(used);
     if (pushed !== true) {
-      this.#deviceAwake = false;
+      this.#wait(() => this.#finish(choice));
       return;
     }
     for (const chain of ended) this.#taken.splice(this.#taken.indexOf(chain), 1);
@@ -337,7 +358,9 @@ export class RingWorld implements VirtioDevice {
   /** Reads the question and writes the answer; undefined if memory is not local yet. */
   #serve({ readable, writable, writableLength }: Chain, choice: number): number | undefined {
     const memory = this.#far;
-    const local = [...readable, ...writable].every(({ offset, length }) => memory.need(offset, length, 'write'));
+    const local =
+      readable.every(({ offset, length }) => memory.need(offset, length, 'read')) &&
+      writable.every(({ offset, length }) => memory.need(offset, length, 'write'));
     if (!local) return undefined;
     const token = this.#tokenAt(readable, writable);
     const request = this.#open.get(token);
@@ -437,10 +460,15 @@ export class RingWorld implements VirtioDevice {
   }
 
   #read(offset: number): number {
-    return Number(this.#registers.read(offset, 4));
+    this.#link?.reachDevice();
+    const value = Number(this.#registers.read(offset, 4));
+    this.#link?.reachDriver();
+    return value;
   }
 
   #write(offset: number, value: number): void {
+    this.#link?.reachDevice();
     this.#registers.write(offset, 4, BigInt(value));
+    this.#link?.reachDriver();
   }
 }

@@ -9,7 +9,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const ROWS: readonly (readonly string[])[] = [
   ['base'],
   ['arch', 'virtio-spec', 'guest-memory', 'nbd'],
-  ['virtqueue', 'ethernet', 'vsock', 'board', 'guest', 'protocol', 'telemetry'],
+  ['virtqueue', 'remote-memory', 'ethernet', 'vsock', 'board', 'guest', 'protocol', 'telemetry'],
   ['virtio-device', 'virtio-driver', 'topology', 'transport', 'shared-memory', 'metrics'],
   ['host-io', 'bao', 'graph'],
   ['hypervisor'],
@@ -26,6 +26,7 @@ const PURE = [
   'packages/arch/src',
   'packages/virtio-spec/src',
   'packages/guest-memory/src',
+  'packages/remote-memory/src',
   'packages/nbd/src',
   'packages/virtqueue/src',
   'packages/ethernet/src',

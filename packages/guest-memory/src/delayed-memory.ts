@@ -1,5 +1,5 @@
 import { assert, type GuestAddress } from '@remio/base';
-import type { GuestMemory, Intent } from './guest-memory.js';
+import type { GuestMemory, Intent, RingAhead } from './guest-memory.js';
 
 /** Granularity in which memory is fetched, bytes. */
 const PAGE = 64;
@@ -11,6 +11,7 @@ const PAGE = 64;
 export class DelayedMemory implements GuestMemory {
   readonly base: GuestAddress;
   readonly size: number;
+  readonly far = false;
   onLocal: () => void = () => {};
   readonly #far: GuestMemory;
   readonly #local = new Set<number>();
@@ -55,6 +56,9 @@ export class DelayedMemory implements GuestMemory {
     });
     return all;
   }
+
+  afresh(_offset: number, _length: number): void {}
+  ahead(_ring: RingAhead): void {}
 
   bytes(offset: number, length: number): Uint8Array {
     this.#check(offset, length);

@@ -4,6 +4,21 @@ import type { GuestAddress } from '@remio/base';
 export type Intent = 'read' | 'write';
 
 /**
+ * Where the device side of a virtqueue goes on, as offsets that are known to lie inside the memory: whoever has the memory
+ * can follow the ring from here, and send all that the queue will need at once.
+ */
+export interface RingAhead {
+  readonly layout: 'split' | 'packed';
+  /** Descriptors of the ring. */
+  readonly size: number;
+  /** Offsets of the Descriptor Area and of the Driver Area. */
+  readonly descriptors: number;
+  readonly driver: number;
+  /** The next available index of a split ring (16 bits); of a packed one, offset and wrap counter as in 2.9. */
+  readonly next: number;
+}
+
+/**
  * A guest's memory as a device model, a driver or a ring sees it.
  *
  * Memory may be far away, and Node cannot block. So code that uses it is a step function: it {@link locate}s a range,
@@ -17,6 +32,11 @@ export type Intent = 'read' | 'write';
 export interface GuestMemory {
   /** Guest-physical address of the first byte. */
   readonly base: GuestAddress;
+  /**
+   * Whether every look costs an exchange with another host: code that polls should not, and what is written and then
+   * looked at should be asked for in this order within a step, so that both travel together.
+   */
+  readonly far: boolean;
   /** Bytes. */
   readonly size: number;
 
@@ -28,6 +48,15 @@ export interface GuestMemory {
 
   /** Whether the range can be used now. If not, it is being fetched, and {@link onLocal} follows. */
   need(offset: number, length: number, intent: Intent): boolean;
+
+  /**
+   * What was fetched of a range counts no more: from now on its bytes are those after every store made so far, and
+   * {@link need} fetches them. Memory that is here is always so.
+   */
+  afresh(offset: number, length: number): void;
+
+  /** After a `need` was refused: the ring that it was for. Only a hint, which saves exchanges. */
+  ahead(ring: RingAhead): void;
 
   /** Called when ranges that `need` refused became local. Set by whoever runs the step functions. */
   onLocal: () => void;

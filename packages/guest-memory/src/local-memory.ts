@@ -1,10 +1,11 @@
 import { assert, type GuestAddress } from '@remio/base';
-import type { GuestMemory, Intent } from './guest-memory.js';
+import type { GuestMemory, Intent, RingAhead } from './guest-memory.js';
 
 /** Memory of this process: an array, or a mapping that other processes see as well. Every range is local, always. */
 export class LocalMemory implements GuestMemory {
   readonly base: GuestAddress;
   readonly size: number;
+  readonly far = false;
   onLocal: () => void = () => {};
   /** Guest-physical address just past the last byte. */
   readonly #end: bigint;
@@ -44,6 +45,8 @@ export class LocalMemory implements GuestMemory {
     return this.#bytes.subarray(offset, offset + length);
   }
 
+  afresh(_offset: number, _length: number): void {}
+  ahead(_ring: RingAhead): void {}
   written(_offset: number, _length: number): void {}
   hold(_offset: number, _length: number): void {}
   release(_offset: number, _length: number): void {}

@@ -20,14 +20,15 @@ import type { RegisterImage, SavedRegisters } from './saved-registers.js';
  */
 export class DeviceQueues {
   readonly #device: VirtioDevice;
-  readonly #memory: GuestMemory;
+  /** The memory of the device now: another when its driver runs elsewhere. */
+  readonly #memory: () => GuestMemory;
   readonly #registers: readonly QueueRegisters[];
   readonly #counters: readonly QueueCounters[];
   #running: (RunningQueue | undefined)[] = [];
   /** Queues of which the driver was told that they are broken. */
   readonly #latched = new Set<number>();
 
-  constructor(device: VirtioDevice, memory: GuestMemory, counters: readonly QueueCounters[]) {
+  constructor(device: VirtioDevice, memory: () => GuestMemory, counters: readonly QueueCounters[]) {
     this.#device = device;
     this.#memory = memory;
     this.#registers = counters.map(() => new QueueRegisters());
@@ -160,7 +161,9 @@ export class DeviceQueues {
 
   #start({ config }: QueueRegisters, features: bigint): Result<DeviceQueue, QueueError> {
     const max = queueSizeWithin(this.#device.queueSizeMax, features);
-    return config.size <= max ? activateDeviceQueue(this.#memory, config, features) : err(sizeError(config.size, max));
+    return config.size <= max
+      ? activateDeviceQueue(this.#memory(), config, features)
+      : err(sizeError(config.size, max));
   }
 
   #run(index: number, queue: DeviceQueue | undefined): RunningQueue {

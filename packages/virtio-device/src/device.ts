@@ -8,6 +8,11 @@ export interface DeviceIo {
   readonly features: bigint;
   /** By queue number; undefined: the driver did not make this queue ready. */
   readonly queues: readonly (DeviceQueue | undefined)[];
+  /**
+   * Runs `work` once, when memory that {@link GuestMemory.need} refused has become local. Whoever waits for memory asks
+   * for this anew each time; whoever does not is left in peace, lest queues that wait for nothing fetch for ever.
+   */
+  whenLocal(work: () => void): void;
   /** Elements were pushed to this queue: interrupts the driver if it wants that. */
   used(queue: number): void;
   /** The configuration changed: raises the configuration interrupt, and moves ConfigGeneration. */

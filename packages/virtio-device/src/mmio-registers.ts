@@ -57,8 +57,10 @@ export interface RegistersHost {
 export class MmioRegisters {
   readonly device: VirtioDevice;
   readonly counters: DeviceCounters;
-  readonly #memory: GuestMemory;
+  readonly #memory: () => GuestMemory;
   readonly #host: RegistersHost;
+  /** What goes on when memory becomes local. */
+  readonly #waiting: (() => void)[] = [];
   readonly #offered: bigint;
   readonly #queues: DeviceQueues;
   #status = 0;
@@ -74,9 +76,14 @@ export class MmioRegisters {
   #life = 0;
 
   /** @param ringFeatures those of {@link RING_FEATURES} that are offered, where the model can have them */
-  constructor(device: VirtioDevice, memory: GuestMemory, host: RegistersHost, ringFeatures = ALL_RING_FEATURES) {
+  constructor(
+    device: VirtioDevice,
+    memory: GuestMemory | (() => GuestMemory),
+    host: RegistersHost,
+    ringFeatures = ALL_RING_FEATURES,
+  ) {
     this.device = device;
-    this.#memory = memory;
+    this.#memory = typeof memory === 'function' ? memory : () => memory;
     this.#host = host;
     // The reference's device models offer ACCESS_PLATFORM always: rings and buffers lie in the memory that both VMs map.
     this.#offered =
@@ -84,7 +91,7 @@ export class MmioRegisters {
       (ringFeatures & ~(device.withheldRingFeatures ?? 0n)) |
       featureSet(VIRTIO_F_VERSION_1, VIRTIO_F_ACCESS_PLATFORM);
     this.counters = newDeviceCounters(device.queueCount);
-    this.#queues = new DeviceQueues(device, memory, this.counters.queues);
+    this.#queues = new DeviceQueues(device, this.#memory, this.counters.queues);
   }
 
   /** Device status (2.1). */
@@ -329,20 +336,26 @@ export class MmioRegisters {
     this.#active = true;
     const life = this.#life;
     const alive = (): boolean => life === this.#life && !this.#resetting;
+    const memory = this.#memory();
+    memory.onLocal = () => this.#becameLocal();
+    const used = (index: number): void => {
+      const queue = this.#queues.running[index];
+      if (!alive() || queue === undefined) return;
+      const wanted = queue.shouldInterrupt();
+      if (wanted === 'wait') this.#waiting.push(() => used(index));
+      else if (wanted) {
+        queue.counters.interrupts += 1;
+        this.#raise(INTERRUPT_USED_BUFFER, index);
+      }
+      // What the driver asked for may have been impossible (2.8.14).
+      if (queue.error !== undefined) this.#broken(index, queue.error);
+    };
     this.device.activate({
-      memory: this.#memory,
+      memory,
       features: this.#driverFeatures,
       queues: this.#queues.running,
-      used: (index) => {
-        const queue = this.#queues.running[index];
-        if (!alive() || queue === undefined) return;
-        if (queue.shouldInterrupt()) {
-          queue.counters.interrupts += 1;
-          this.#raise(INTERRUPT_USED_BUFFER, index);
-        }
-        // What the driver asked for may have been impossible (2.8.14).
-        if (queue.error !== undefined) this.#broken(index, queue.error);
-      },
+      whenLocal: (work) => this.#waiting.push(work),
+      used,
       configChanged: () => {
         if (!alive()) return;
         this.#generation = (this.#generation + 1) >>> 0;
@@ -370,6 +383,13 @@ export class MmioRegisters {
   demandReset(): void {
     this.#status |= STATUS_DEVICE_NEEDS_RESET;
     this.#raise(INTERRUPT_CONFIG_CHANGE);
+  }
+
+  /** Everybody who waits for memory tries again; whoever still has to wait says so again. */
+  #becameLocal(): void {
+    const waiting = this.#waiting.splice(0);
+    if (this.#resetting) return;
+    for (const work of waiting) work();
   }
 
   #broken(index: number, error: QueueError): void {
@@ -407,6 +427,7 @@ export class MmioRegisters {
 
   #wipe(): void {
     this.#life += 1;
+    this.#waiting.length = 0;
     this.#status = 0;
     this.#resetting = false;
     this.#active = false;

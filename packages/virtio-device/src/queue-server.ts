@@ -45,13 +45,16 @@ export class QueueServer {
   #waited = 0;
   /** Elements were pushed since the driver was last considered for an interrupt. */
   #dirty = false;
+  /** Something that is needed is not local yet. */
+  #waits = false;
 
   private constructor(io: DeviceIo, index: number, queue: DeviceQueue, begin: BeginChain, patienceMax: number) {
     this.#io = io;
     this.#index = index;
     this.#queue = queue;
     this.#begin = begin;
-    this.#patienceMax = patienceMax;
+    // A look at far memory costs as much as a notification.
+    this.#patienceMax = io.memory.far ? 0 : patienceMax;
   }
 
   /**
@@ -70,12 +73,23 @@ export class QueueServer {
     return this.#inFlight;
   }
 
-  /** Answers what is finished, then takes what is there. To be called on a notification, and when memory became local. */
+  /** Answers what is finished, then takes what is there, and again when memory that it lacked is local. */
   pass(): void {
     this.#serve();
     if (!this.#dirty) return;
     this.#dirty = false;
     this.#io.used(this.#index);
+  }
+
+  /** Memory is not local yet: nothing can go on now. */
+  #wait(): 'stop' {
+    if (this.#waits) return 'stop';
+    this.#waits = true;
+    this.#io.whenLocal(() => {
+      this.#waits = false;
+      this.pass();
+    });
+    return 'stop';
   }
 
   /**
@@ -117,20 +131,28 @@ export class QueueServer {
     for (;;) {
       const chain = this.#staged[0];
       if (chain === undefined) break;
-      if (this.#begin(chain) === 'wait') return;
+      if (this.#begin(chain) === 'wait') {
+        this.#wait();
+        return;
+      }
       this.#staged.shift();
     }
-    queue.setNotifications(false);
+    // The look at far memory that costs an exchange is the last one: the driver is asked for notifications in the same.
+    const last = this.#io.memory.far && this.#inFlight === 0;
+    queue.setNotifications(last);
     for (let taken = 0; ; taken += 1) {
       if (taken >= queue.size) {
         this.#defer();
         return;
       }
       let next = this.#take();
-      if (next === 'taken') continue;
-      if (next === 'stop') return;
+      if (next === 'taken') {
+        if (last && taken === 0) queue.setNotifications(false);
+        continue;
+      }
+      if (next === 'stop') break;
       if (taken > 0) this.#found(taken);
-      if (this.#inFlight > 0) break;
+      if (this.#inFlight > 0 || (last && taken === 0)) break;
       if (this.#waited < this.#patience) {
         this.#waited += 1;
         this.#defer(true);
@@ -139,7 +161,7 @@ export class QueueServer {
       // Nothing is left to wait for: ask for notifications, then look once more (2.7.10).
       queue.setNotifications(true);
       next = this.#take();
-      if (next === 'stop') return;
+      if (next === 'stop') break;
       if (next === 'empty') {
         // Looking was in vain.
         if (this.#waited > 0) this.#patience >>= 1;
@@ -148,7 +170,8 @@ export class QueueServer {
       }
       queue.setNotifications(false);
     }
-    this.#flush();
+    // A driver that broke its ring is told so, and nothing else.
+    if (queue.error === undefined) this.#flush();
   }
 
   /** Requests were in the ring: a driver that has several in flight will soon have more. */
@@ -178,14 +201,14 @@ export class QueueServer {
       case 'chain':
         if (this.#begin(popped.chain) === 'taken') return 'taken';
         this.#staged.push(popped.chain);
-        return 'stop';
+        return this.#wait();
       case 'rejected':
         this.answer(popped.head, 0);
         return 'taken';
       case 'empty':
         return 'empty';
       case 'wait':
-        return 'stop';
+        return this.#wait();
       case 'broken':
         this.#io.broken(this.#index, popped.error);
         return 'stop';
@@ -207,8 +230,10 @@ export class QueueServer {
     for (;;) {
       const next = this.#answers[0];
       if (next === undefined) return true;
-      if (next.seal?.() === false) return false;
-      if (!this.#queue.push(next.head, next.written)) return false;
+      if (next.seal?.() === false || !this.#queue.push(next.head, next.written)) {
+        this.#wait();
+        return false;
+      }
       this.#answers.shift();
       this.#dirty = true;
     }

@@ -87,7 +87,7 @@ export class RunningQueue implements DeviceQueue {
     return true;
   }
 
-  shouldInterrupt(): boolean {
+  shouldInterrupt(): boolean | 'wait' {
     return this.#queue?.shouldInterrupt() ?? false;
   }
 

@@ -72,6 +72,10 @@ export class PackedDeviceQueue implements DeviceQueue {
   #notifications = true;
   /** What the driver shall know of {@link #notifications} is not in memory yet. */
   #unsaid = false;
+  /** The word that far memory was last told of it; undefined: not known. */
+  #said: number | undefined = 0;
+  /** The Driver Event Suppression structure when it was last read; undefined: never. */
+  #wish: number | undefined;
   #error: QueueError | undefined;
 
   private constructor(memory: GuestMemory, config: QueueConfig, areas: PackedAreas, features: bigint) {
@@ -103,7 +107,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     if (this.#error !== undefined) return { kind: 'broken', error: this.#error };
     const memory = this.#memory;
     const at = this.#descriptorAt(this.#avail);
-    if (!this.#say() || !memory.need(at, PDESC_SIZE, 'read')) return WAIT;
+    if (memory.far ? !this.#look(at) : !this.#say() || !memory.need(at, PDESC_SIZE, 'read')) return this.#wait();
     const flags = memory.loadU16(at + PDESC_FLAGS);
     const owner = this.#ring.owner(this.#avail, flags);
     if (owner === 'earlier') return { kind: 'empty' };
@@ -113,12 +117,14 @@ export class PackedDeviceQueue implements DeviceQueue {
     if (this.#eventIdx && !memory.need(this.#areas.deviceEvent, EVENT_SUPPRESS_SIZE, 'write')) return WAIT;
 
     const walked = this.#walk(flags);
-    if (walked.kind !== 'walked') return walked;
+    if (walked.kind === 'wait') return this.#wait();
+    if (walked.kind === 'broken') return walked;
     const { id, taken, descriptors } = walked;
     if (this.#taken.has(id)) return this.#break('buffer-id', '2.8.21.1', `buffer id ${id} is in flight already`);
     this.#taken.take(id, taken, descriptors);
     this.#avail = this.#ring.plus(this.#avail, descriptors);
-    if (this.#eventIdx && this.#notifications) this.#writeWish();
+    // Far memory is told only now that none are wanted: while nothing is taken, the driver may as well notify.
+    if (memory.far ? !this.#notifications : this.#eventIdx && this.#notifications) this.#writeWish();
     return taken;
   }
 
@@ -151,24 +157,31 @@ export class PackedDeviceQueue implements DeviceQueue {
       memory.writeU16(at + PDESC_ID, batch.head);
       // 2.8.3: WRITE says whether anything was written. The rest is visible before the flags that mark it as used.
       memory.storeU16(at + PDESC_FLAGS, this.#ring.usedFlags(place) | (batch.written > 0 ? VIRTQ_DESC_F_WRITE : 0));
-      memory.written(at, PDESC_SIZE);
+      memory.written(at + PDESC_LEN, PDESC_SIZE - PDESC_LEN);
     }
+    // What the driver wanted before it could see this says nothing.
+    memory.afresh(this.#areas.driverEvent, EVENT_SUPPRESS_SIZE);
     this.#taken.end(ended, batches);
     this.#unsignalled += batches.reduce((sum, { descriptors }) => sum + descriptors, 0);
     this.#used = position;
     return true;
   }
 
-  shouldInterrupt(): boolean {
+  shouldInterrupt(): boolean | 'wait' {
     // Two rounds are all positions that there are.
     const count = Math.min(this.#unsignalled, 2 * this.size);
     if (count === 0) return false;
+    const local = this.#readWish();
+    const wanted = this.#wish !== undefined && this.#wants(this.#wish, count);
+    // Whoever wanted an interrupt earlier may get it now: a spurious one is allowed, a lost one is not.
+    if (!local && !wanted) return 'wait';
     this.#unsignalled = 0;
-    const memory = this.#memory;
-    const at = this.#areas.driverEvent;
-    // Not knowing what the driver wants, interrupt: a spurious one is allowed, a lost one is not.
-    if (!memory.need(at, EVENT_SUPPRESS_SIZE, 'read')) return true;
-    const wish = eventWish(memory.loadU32(at), this.#ring, this.#eventIdx);
+    return wanted;
+  }
+
+  /** Whether a driver with this wish wants an interrupt for the `count` descriptors that were used last. */
+  #wants(word: number, count: number): boolean {
+    const wish = eventWish(word, this.#ring, this.#eventIdx);
     switch (wish.kind) {
       case 'always':
         return true;
@@ -184,6 +197,8 @@ export class PackedDeviceQueue implements DeviceQueue {
 
   setNotifications(wanted: boolean): void {
     this.#notifications = wanted;
+    // Far memory is told with the next look, which costs an exchange anyway.
+    if (this.#memory.far) return;
     this.#unsaid = true;
     this.#say();
   }
@@ -233,6 +248,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#used = used;
     this.#unsignalled = unsignalled;
     this.#taken = taken;
+    this.#said = undefined;
     this.setNotifications(notifications);
   }
 
@@ -249,15 +265,54 @@ export class PackedDeviceQueue implements DeviceQueue {
     return true;
   }
 
+  /** Something is not local yet. */
+  #wait(): typeof WAIT {
+    const { descriptors, driverEvent } = this.#areas;
+    const next = this.#ring.word(this.#avail);
+    this.#memory.ahead({ layout: 'packed', size: this.size, descriptors, driver: driverEvent, next });
+    return WAIT;
+  }
+
+  /** Reads the Driver Event Suppression structure; false if it is not local yet. */
+  #readWish(): boolean {
+    const at = this.#areas.driverEvent;
+    if (!this.#memory.need(at, EVENT_SUPPRESS_SIZE, 'read')) return false;
+    this.#wish = this.#memory.loadU32(at);
+    return true;
+  }
+
+  /**
+   * Looks at the next descriptor in far memory; false if it is not local yet. Where notifications are wanted and the
+   * driver was not told, it is told with the look, or, where nothing was available before it was told, looked at once more.
+   */
+  #look(at: number): boolean {
+    const memory = this.#memory;
+    const local = memory.need(at, PDESC_SIZE, 'read');
+    if (local) {
+      this.#readWish();
+      if (this.#ring.owner(this.#avail, memory.loadU16(at + PDESC_FLAGS)) !== 'earlier') return true;
+    }
+    if (!this.#notifications || this.#said === this.#wishWord()) return local;
+    this.#writeWish();
+    memory.afresh(at, PDESC_SIZE);
+    return memory.need(at, PDESC_SIZE, 'read');
+  }
+
   /** Writes the Device Event Suppression structure as one word, so that the driver never sees half of it. */
   #writeWish(): void {
-    const word = !this.#notifications
-      ? RING_EVENT_FLAGS_DISABLE << EVENT_FLAGS_SHIFT
-      : this.#eventIdx
-        ? (RING_EVENT_FLAGS_DESC << EVENT_FLAGS_SHIFT) | this.#ring.word(this.#avail)
-        : RING_EVENT_FLAGS_ENABLE << EVENT_FLAGS_SHIFT;
-    this.#memory.storeU32(this.#areas.deviceEvent, word);
-    this.#memory.written(this.#areas.deviceEvent, EVENT_SUPPRESS_SIZE);
+    const memory = this.#memory;
+    const word = this.#wishWord();
+    if (memory.far && this.#said === word) return;
+    this.#said = word;
+    memory.storeU32(this.#areas.deviceEvent, word);
+    memory.written(this.#areas.deviceEvent, EVENT_SUPPRESS_SIZE);
+  }
+
+  #wishWord(): number {
+    if (!this.#notifications) return RING_EVENT_FLAGS_DISABLE << EVENT_FLAGS_SHIFT;
+    return this.#eventIdx
+      ? (RING_EVENT_FLAGS_DESC << EVENT_FLAGS_SHIFT) | this.#ring.word(this.#avail)
+      : RING_EVENT_FLAGS_ENABLE << EVENT_FLAGS_SHIFT;
   }
 
   #break(code: string, clause: string, detail: string): { readonly kind: 'broken'; readonly error: QueueError } {

@@ -64,6 +64,10 @@ export class SplitDeviceQueue implements DeviceQueue {
   #notifications = true;
   /** What the driver shall know of {@link #notifications} is not in memory yet. */
   #unsaid = false;
+  /** What far memory was last told of it: the event index or the flags; undefined: not known. */
+  #said: number | undefined = 0;
+  /** The driver's event index or flags when it was last read; undefined: never. */
+  #wish: number | undefined;
   #error: QueueError | undefined;
 
   private constructor(memory: GuestMemory, config: QueueConfig, areas: SplitAreas, features: bigint) {
@@ -95,24 +99,28 @@ export class SplitDeviceQueue implements DeviceQueue {
     const memory = this.#memory;
     const { avail } = this.#areas;
     const entry = avail + AVAIL_RING + 2 * (this.#lastAvail & (this.size - 1));
-    if (!this.#say() || !memory.need(avail, AVAIL_RING, 'read')) return WAIT;
+    if (memory.far ? !this.#look() : !this.#say() || !memory.need(avail, AVAIL_RING, 'read')) return this.#wait();
     const available = distance(memory.loadU16(avail + AVAIL_IDX), this.#lastAvail);
     if (available === 0) return { kind: 'empty' };
     // 2.7.13: an entry stays the device's until it was used, so those that it has count as well.
     if (available + this.#taken.count > this.size) {
       return this.#break('avail-idx', '2.7.6', `${available} entries in a ring of ${this.size}`);
     }
-    if (!memory.need(entry, 2, 'read')) return WAIT;
+    if (!memory.need(entry, 2, 'read')) return this.#wait();
     const head = memory.loadU16(entry);
     if (head >= this.size) return this.#break('avail-head', '2.7.6', `head ${head} in a ring of ${this.size}`);
     if (this.#taken.has(head)) return this.#break('avail-twice', '2.7.13', `head ${head} is in flight already`);
     if (this.#eventIdx && !memory.need(this.#availEvent, 2, 'write')) return WAIT;
 
     const walked = this.#walk(head);
-    if (walked.kind === 'wait' || walked.kind === 'broken') return walked;
+    if (walked.kind === 'wait') return this.#wait();
+    if (walked.kind === 'broken') return walked;
     this.#taken.take(head, walked, 1);
     this.#lastAvail = (this.#lastAvail + 1) & 0xffff;
-    if (this.#eventIdx && this.#notifications) {
+    if (memory.far) {
+      // Only now: while nothing is taken, the driver may as well notify.
+      if (!this.#notifications && !this.#eventIdx) this.#tell(VIRTQ_USED_F_NO_NOTIFY);
+    } else if (this.#eventIdx && this.#notifications) {
       memory.storeU16(this.#availEvent, this.#lastAvail);
       memory.written(this.#availEvent, 2);
     }
@@ -152,25 +160,30 @@ export class SplitDeviceQueue implements DeviceQueue {
     // 2.7.8.2: the elements are visible before the index that covers them.
     memory.storeU16(used + USED_IDX, this.#usedIdx);
     memory.written(used + USED_IDX, 2);
+    // What the driver wanted before it could see this index says nothing.
+    memory.afresh(this.#wishAt, 2);
     return true;
   }
 
-  shouldInterrupt(): boolean {
-    const before = this.#signalled;
-    if (before === this.#usedIdx) return false;
-    this.#signalled = this.#usedIdx;
+  shouldInterrupt(): boolean | 'wait' {
+    if (this.#signalled === this.#usedIdx) return false;
     const memory = this.#memory;
-    const { avail } = this.#areas;
-    const eventAt = avail + AVAIL_RING + 2 * this.size;
-    const at = this.#eventIdx ? eventAt : avail + AVAIL_FLAGS;
-    // Not knowing what the driver wants, interrupt: a spurious one is allowed (2.7.7.2), a lost one is not.
-    if (!memory.need(at, 2, 'read')) return true;
-    const word = memory.loadU16(at);
-    return this.#eventIdx ? needsEvent(word, this.#usedIdx, before) : (word & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0;
+    const local = memory.need(this.#wishAt, 2, 'read');
+    if (local) this.#wish = memory.loadU16(this.#wishAt);
+    const word = this.#wish;
+    const wanted =
+      word !== undefined &&
+      (this.#eventIdx ? needsEvent(word, this.#usedIdx, this.#signalled) : (word & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0);
+    // Whoever wanted an interrupt earlier may get it now: a spurious one is allowed (2.7.7.2), a lost one is not.
+    if (!local && !wanted) return 'wait';
+    this.#signalled = this.#usedIdx;
+    return wanted;
   }
 
   setNotifications(wanted: boolean): void {
     this.#notifications = wanted;
+    // Far memory is told with the next look, which costs an exchange anyway.
+    if (this.#memory.far) return;
     // With EVENT_IDX an event index that is not moved on asks for nothing.
     this.#unsaid = wanted || !this.#eventIdx;
     this.#say();
@@ -219,12 +232,52 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#usedIdx = usedIdx;
     this.#signalled = signalled;
     this.#taken = taken;
+    this.#said = undefined;
     this.setNotifications(notifications);
   }
 
   /** Where the device says up to which entry it wants no notification. */
   get #availEvent(): number {
     return this.#areas.used + USED_RING + USED_ELEMENT_SIZE * this.size;
+  }
+
+  /** Where the driver says whether it wants interrupts, or after which used element. */
+  get #wishAt(): number {
+    const { avail } = this.#areas;
+    return this.#eventIdx ? avail + AVAIL_RING + 2 * this.size : avail + AVAIL_FLAGS;
+  }
+
+  /** Something is not local yet. */
+  #wait(): typeof WAIT {
+    const { descriptors, avail } = this.#areas;
+    this.#memory.ahead({ layout: 'split', size: this.size, descriptors, driver: avail, next: this.#lastAvail });
+    return WAIT;
+  }
+
+  /**
+   * Looks at the ring in far memory; false if it is not local yet. Where notifications are wanted and the driver was not
+   * told, it is told with the look, or, where the ring was seen empty before it was told, looked at once more (2.7.10).
+   */
+  #look(): boolean {
+    const memory = this.#memory;
+    const { avail } = this.#areas;
+    const local = memory.need(avail, AVAIL_RING, 'read');
+    if (local && memory.need(this.#wishAt, 2, 'read')) this.#wish = memory.loadU16(this.#wishAt);
+    if (local && memory.loadU16(avail + AVAIL_IDX) !== this.#lastAvail) return true;
+    const asked = !this.#notifications || this.#said === (this.#eventIdx ? this.#lastAvail : 0);
+    if (asked) return local;
+    this.#tell(this.#eventIdx ? this.#lastAvail : 0);
+    memory.afresh(avail, AVAIL_RING);
+    return memory.need(avail, AVAIL_RING, 'read');
+  }
+
+  /** Tells far memory whether notifications are wanted. */
+  #tell(word: number): void {
+    if (this.#said === word) return;
+    this.#said = word;
+    const at = this.#eventIdx ? this.#availEvent : this.#areas.used + USED_FLAGS;
+    this.#memory.storeU16(at, word);
+    this.#memory.written(at, 2);
   }
 
   /** Tells the driver whether notifications are wanted; false if memory is not local yet. */

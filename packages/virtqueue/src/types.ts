@@ -74,8 +74,11 @@ export interface DeviceQueue {
    * local yet, nothing was returned; call again.
    */
   pushAll(used: readonly Used[]): boolean;
-  /** Whether the driver wants an interrupt for what was pushed since the last call (2.7.7). */
-  shouldInterrupt(): boolean;
+  /**
+   * Whether the driver wants an interrupt for what was pushed since this was last said (2.7.7). `wait`: memory is not local
+   * yet, ask again; to interrupt instead is allowed.
+   */
+  shouldInterrupt(): boolean | 'wait';
   /** Asks the driver for notifications or for none (2.7.10); after `true`, look for chains once more. */
   setNotifications(wanted: boolean): void;
   /** Heads popped and not yet pushed, oldest first. */

@@ -149,10 +149,15 @@ export class FuseRig {
   }
 
   private activate(queues: DeviceIo['queues']): void {
+    const waiting: (() => void)[] = [];
+    this.#seen.onLocal = () => {
+      for (const work of waiting.splice(0)) work();
+    };
     this.device.activate({
       memory: this.#seen,
       features: 0n,
       queues,
+      whenLocal: (work) => waiting.push(work),
       used: (queue) => this.reap(queue),
       configChanged: () => {},
       broken: (queue, error) => assert(false, `queue ${queue} is broken: ${error.detail}`),

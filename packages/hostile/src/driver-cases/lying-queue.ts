@@ -111,7 +111,7 @@ export class LyingQueue implements DeviceQueue {
     return used.every(({ head, written }) => this.push(head, written));
   }
 
-  shouldInterrupt(): boolean {
+  shouldInterrupt(): boolean | 'wait' {
     return this.#queue.shouldInterrupt();
   }
 

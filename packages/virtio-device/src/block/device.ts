@@ -132,9 +132,6 @@ export class BlockDevice implements VirtioDevice {
       const server: QueueServer | undefined = QueueServer.of(io, index, begin, PATIENCE_MAX);
       return server;
     });
-    io.memory.onLocal = () => {
-      for (const server of this.#servers) server?.pass();
-    };
   }
 
   resume(): void {
@@ -146,10 +143,8 @@ export class BlockDevice implements VirtioDevice {
   }
 
   reset(done: () => void): void {
-    const io = this.#io;
     this.#io = undefined;
     this.#servers = [];
-    if (io !== undefined) io.memory.onLocal = () => {};
     this.negotiated(0n);
     if (this.#inFlight === 0) done();
     else this.#resetDone = done;

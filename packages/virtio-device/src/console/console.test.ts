@@ -20,7 +20,7 @@ import {
   VIRTIO_CONSOLE_RESIZE,
 } from '@remio/virtio-spec';
 import { describe, expect, it } from 'vitest';
-import { DeviceBench } from '../testing/device-bench.js';
+import { DeviceBench, MEMORY_KINDS, type MemoryKind } from '../testing/device-bench.js';
 import { MemorySource, MemoryStream } from '../testing/memory-stream.js';
 import { controlMessage } from './control-queues.js';
 import { ConsoleDevice } from './device.js';
@@ -30,9 +30,9 @@ const text = (characters: string): Uint8Array => new TextEncoder().encode(charac
 const string = (bytes: Iterable<number>): string => new TextDecoder().decode(Uint8Array.from(bytes));
 
 /** A console with one port, up, with no feature but those given. */
-const single = (features = 0n, delayed = false): { bench: DeviceBench; source: MemorySource } => {
+const single = (features = 0n, memory: MemoryKind = 'local'): { bench: DeviceBench; source: MemorySource } => {
   const source = new MemorySource();
-  const bench = new DeviceBench(new ConsoleDevice([{ source, console: true }]), { delayed }).up(features, 2);
+  const bench = new DeviceBench(new ConsoleDevice([{ source, console: true }]), { memory }).up(features, 2);
   return { bench, source };
 };
 
@@ -87,9 +87,9 @@ class Multi {
   }
 }
 
-describe.each([false, true])('a console, memory far away: %s', (delayed) => {
+describe.each(MEMORY_KINDS)('a console, memory: %s', (memory) => {
   it('5.3.6: gives the driver what comes from outside, in order, as far as there is room', () => {
-    const { bench, source } = single(0n, delayed);
+    const { bench, source } = single(0n, memory);
     bench.offer(consoleReceiveq(0), [], [3, 2]);
     const stream = source.connect();
     stream.arrive(text('hello, world'));
@@ -101,7 +101,7 @@ describe.each([false, true])('a console, memory far away: %s', (delayed) => {
   });
 
   it('5.3.6: sends what the driver says; a chain comes back only when all of it was taken', () => {
-    const { bench, source } = single(0n, delayed);
+    const { bench, source } = single(0n, memory);
     const stream = source.connect(new MemoryStream(4));
     bench.offer(consoleTransmitq(0), [text('abc'), text('def')]);
     bench.offer(consoleTransmitq(0), [text('ghi')]);

@@ -99,7 +99,6 @@ export class ConsoleDevice implements VirtioDevice {
         () => this.#tell(),
       );
     }
-    io.memory.onLocal = () => this.#pass();
     this.#pass();
   }
 
@@ -119,7 +118,6 @@ export class ConsoleDevice implements VirtioDevice {
   }
 
   reset(done: () => void): void {
-    if (this.#io !== undefined) this.#io.memory.onLocal = () => {};
     this.#io = undefined;
     for (const port of this.#ports) port.deactivate();
     this.#control?.drop();

@@ -22,7 +22,6 @@ export class EntropyDevice implements VirtioDevice {
   readonly config = new Uint8Array(0);
   readonly #random: RandomSource;
   #server: QueueServer | undefined;
-  #release: () => void = () => {};
 
   constructor(random: RandomSource) {
     this.#random = random;
@@ -33,10 +32,6 @@ export class EntropyDevice implements VirtioDevice {
       server === undefined ? 'wait' : this.#fill(io, server, chain),
     );
     this.#server = server;
-    io.memory.onLocal = () => server?.pass();
-    this.#release = () => {
-      io.memory.onLocal = () => {};
-    };
   }
 
   resume(): void {
@@ -48,7 +43,6 @@ export class EntropyDevice implements VirtioDevice {
   }
 
   reset(done: () => void): void {
-    this.#release();
     this.#server = undefined;
     done();
   }

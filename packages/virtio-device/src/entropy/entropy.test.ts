@@ -1,7 +1,7 @@
 import { Prng } from '@remio/base';
 import { featureSet, MMIO, STATUS_DEVICE_NEEDS_RESET, VIRTIO_F_INDIRECT_DESC } from '@remio/virtio-spec';
 import { describe, expect, it } from 'vitest';
-import { DeviceBench } from '../testing/device-bench.js';
+import { DeviceBench, MEMORY_KINDS } from '../testing/device-bench.js';
 import { ENTROPY_PIECE, EntropyDevice } from './device.js';
 
 const seeded = (): EntropyDevice => {
@@ -19,9 +19,9 @@ const expected = (...lengths: readonly number[]): readonly Uint8Array[] => {
   });
 };
 
-describe.each([false, true])('the entropy device, memory far away: %s', (delayed) => {
+describe.each(MEMORY_KINDS)('the entropy device, memory: %s', (memory) => {
   it('5.4.6: fills every buffer of a request, in order', () => {
-    const bench = new DeviceBench(seeded(), { delayed }).up(0n, 1);
+    const bench = new DeviceBench(seeded(), { memory }).up(0n, 1);
     bench.offer(0, [], [100, 7]);
     bench.offer(0, [], [64]);
     const [a, b, c] = expected(100, 7, 64);

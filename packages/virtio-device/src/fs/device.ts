@@ -76,9 +76,6 @@ export class FsDevice implements VirtioDevice {
       );
       return server;
     });
-    io.memory.onLocal = () => {
-      for (const server of this.#servers) server?.pass();
-    };
   }
 
   notify(queue: number): void {
@@ -86,10 +83,8 @@ export class FsDevice implements VirtioDevice {
   }
 
   reset(done: () => void): void {
-    const io = this.#io;
     this.#io = undefined;
     this.#servers = [];
-    if (io !== undefined) io.memory.onLocal = () => {};
     this.#server.end();
     if (this.#inFlight === 0) done();
     else this.#resetDone = done;

@@ -24,7 +24,7 @@ import {
   VIRTIO_GPIO_F_IRQ,
 } from '@remio/virtio-spec';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { DeviceBench } from '../testing/device-bench.js';
+import { DeviceBench, MEMORY_KINDS } from '../testing/device-bench.js';
 import { GpioDevice } from './device.js';
 
 const FEATURES = featureSet(VIRTIO_GPIO_F_IRQ, VIRTIO_F_RING_RESET);
@@ -40,14 +40,11 @@ const device = (): GpioDevice =>
     { name: '', pull: 1 },
   ]);
 
-describe.each([
-  ['memory that is local', false],
-  ['memory that is far away', true],
-])('a GPIO device (5.18), in %s', (_, delayed) => {
+describe.each(MEMORY_KINDS)('a GPIO device (5.18), memory: %s', (memory) => {
   let bench: DeviceBench;
 
   beforeEach(() => {
-    bench = new DeviceBench(device(), { delayed }).up(FEATURES, 2);
+    bench = new DeviceBench(device(), { memory }).up(FEATURES, 2);
   });
 
   const ask = (type: number, gpio: number, value = 0, room = 2): readonly number[] => {

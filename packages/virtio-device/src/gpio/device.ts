@@ -48,7 +48,6 @@ export class GpioDevice implements VirtioDevice {
   #irq = false;
   #requests: QueueServer | undefined;
   #events: GpioEventQueue | undefined;
-  #release: () => void = () => {};
 
   constructor(lines: readonly GpioLine[]) {
     assert(lines.length > 0 && lines.length <= GPIO_LINES_MAX, 'a GPIO device has 1 to 65535 lines');
@@ -67,13 +66,6 @@ export class GpioDevice implements VirtioDevice {
     );
     this.#requests = server;
     this.#events = this.#irq ? GpioEventQueue.of(io, this.#lines) : undefined;
-    io.memory.onLocal = () => {
-      this.#events?.pass();
-      server?.pass();
-    };
-    this.#release = () => {
-      io.memory.onLocal = () => {};
-    };
   }
 
   notify(queue: number): void {
@@ -87,7 +79,6 @@ export class GpioDevice implements VirtioDevice {
   }
 
   reset(done: () => void): void {
-    this.#release();
     this.#events?.drop();
     this.#events = undefined;
     this.#requests = undefined;

@@ -26,6 +26,8 @@ export class GpioEventQueue {
   readonly #waiting = new Set<Chain>();
   /** On their way back, with how much was written. */
   readonly #returning: { readonly head: number; readonly written: number }[] = [];
+  /** Something that is needed is not local yet. */
+  #waits = false;
 
   private constructor(io: DeviceIo, queue: DeviceQueue, lines: GpioLines) {
     this.#io = io;
@@ -48,6 +50,7 @@ export class GpioEventQueue {
       if (chain === undefined) break;
       if (!this.#begin(chain)) {
         this.#staged = chain;
+        this.#wait();
         break;
       }
     }
@@ -66,10 +69,21 @@ export class GpioEventQueue {
     this.#waiting.clear();
   }
 
+  /** Goes on when memory is local. */
+  #wait(): void {
+    if (this.#waits) return;
+    this.#waits = true;
+    this.#io.whenLocal(() => {
+      this.#waits = false;
+      this.pass();
+    });
+  }
+
   #take(): Chain | undefined {
     const popped = this.#queue.pop();
     if (popped.kind === 'chain') return popped.chain;
     if (popped.kind === 'rejected') this.#returning.push({ head: popped.head, written: 0 });
+    if (popped.kind === 'wait') this.#wait();
     if (popped.kind === 'broken') this.#io.broken(GPIO_EVENTQ, popped.error);
     return undefined;
   }
@@ -110,7 +124,10 @@ export class GpioEventQueue {
   #flush(): void {
     let pushed = false;
     for (let next = this.#returning[0]; next !== undefined; next = this.#returning[0]) {
-      if (!this.#queue.push(next.head, next.written)) break;
+      if (!this.#queue.push(next.head, next.written)) {
+        this.#wait();
+        break;
+      }
       this.#returning.shift();
       pushed = true;
     }

@@ -13,7 +13,7 @@ import {
   VIRTIO_I2C_F_ZERO_LENGTH_REQUEST,
 } from '@remio/virtio-spec';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { DeviceBench } from '../testing/device-bench.js';
+import { DeviceBench, MEMORY_KINDS } from '../testing/device-bench.js';
 import { I2cDevice } from './device.js';
 import { Eeprom, type I2cTarget, TemperatureSensor } from './targets.js';
 
@@ -30,14 +30,11 @@ const device = (): I2cDevice =>
     ]),
   );
 
-describe.each([
-  ['memory that is local', false],
-  ['memory that is far away', true],
-])('an I2C adapter (5.16), in %s', (_, delayed) => {
+describe.each(MEMORY_KINDS)('an I2C adapter (5.16), memory: %s', (memory) => {
   let bench: DeviceBench;
 
   beforeEach(() => {
-    bench = new DeviceBench(device(), { delayed }).up(FEATURES, 1);
+    bench = new DeviceBench(device(), { memory }).up(FEATURES, 1);
   });
 
   /** Makes a request and gives what came back: data, then the status. */

@@ -34,7 +34,6 @@ export class I2cDevice implements VirtioDevice {
   readonly config = new Uint8Array(0);
   readonly #targets: ReadonlyMap<number, I2cTarget>;
   #server: QueueServer | undefined;
-  #release: () => void = () => {};
   /** The request before failed, and said that this one then does, too. */
   #failNext = false;
 
@@ -53,10 +52,6 @@ export class I2cDevice implements VirtioDevice {
     );
     this.#server = server;
     this.#failNext = false;
-    io.memory.onLocal = () => server?.pass();
-    this.#release = () => {
-      io.memory.onLocal = () => {};
-    };
   }
 
   notify(_queue: number): void {
@@ -64,7 +59,6 @@ export class I2cDevice implements VirtioDevice {
   }
 
   reset(done: () => void): void {
-    this.#release();
     this.#server = undefined;
     done();
   }

@@ -50,6 +50,11 @@ export class ChainFlow {
     }
   }
 
+  /** Whether something waits for memory to be returned. */
+  get stuck(): boolean {
+    return this.#used.length > 0;
+  }
+
   /** Whether something was returned since this was asked last. */
   takeDirty(): boolean {
     const dirty = this.#dirty;

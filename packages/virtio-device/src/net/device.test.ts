@@ -45,7 +45,7 @@ import {
   VIRTIO_NET_HDR_F_NEEDS_CSUM,
 } from '@remio/virtio-spec';
 import { describe, expect, it } from 'vitest';
-import { DeviceBench } from '../testing/device-bench.js';
+import { DeviceBench, MEMORY_KINDS, type MemoryKind } from '../testing/device-bench.js';
 import { NetDevice, type NetOptions } from './device.js';
 
 const MAC: Mac = 0x5254_0000_0001;
@@ -159,19 +159,19 @@ class NetBench {
     {
       queues = 3,
       ring = 16,
-      delayed = false,
+      memory = 'local',
       offloads = ALL_OFFLOADS,
       ...options
     }: Partial<NetOptions> & {
       queues?: number;
       ring?: number;
-      delayed?: boolean;
+      memory?: MemoryKind;
       offloads?: Offloads;
     } = {},
   ) {
     this.port = new TestPort(offloads);
     this.device = new NetDevice(this.port, { mac: MAC, ...options });
-    this.bench = new DeviceBench(this.device, { delayed }).up(features, queues, ring);
+    this.bench = new DeviceBench(this.device, { memory }).up(features, queues, ring);
   }
 
   post(...rooms: readonly number[]): this {
@@ -201,9 +201,9 @@ class NetBench {
   }
 }
 
-describe.each([false, true])('5.1.9.2 transmission (memory far away: %s)', (delayed) => {
+describe.each(MEMORY_KINDS)('5.1.9.2 transmission (memory: %s)', (memory) => {
   it('sends the frame behind the header, however the driver cut its buffers', () => {
-    const net = new NetBench(0n, { delayed });
+    const net = new NetBench(0n, { memory });
     const bytes = frame(300, PEER);
     const whole = withHeader(bytes);
     net.bench.offer(TX, [whole]);
@@ -215,7 +215,7 @@ describe.each([false, true])('5.1.9.2 transmission (memory far away: %s)', (dela
   });
 
   it('5.1.9.2.2: ignores flags that it does not know, num_buffers, and csum fields that are not to be used', () => {
-    const net = new NetBench(featureSet(VIRTIO_NET_F_CSUM), { delayed });
+    const net = new NetBench(featureSet(VIRTIO_NET_F_CSUM), { memory });
     net.bench.offer(TX, [withHeader(frame(60, PEER), [0xfe, 0, 9, 0, 7, 7, 1, 2, 3, 4, 5, 6])]);
     net.bench.offer(TX, [withHeader(frame(60, PEER), [0xff, 0, 0xff, 0xff, 0, 0, 20, 0, 6, 0, 9, 9])]);
     expect(net.port.sent.map(({ header }) => [...header])).toEqual([
@@ -272,9 +272,9 @@ describe('A43 (5.1.9): a driver that breaks the rules of transmission loses that
   });
 });
 
-describe.each([false, true])('5.1.9.4 reception (memory far away: %s)', (delayed) => {
+describe.each(MEMORY_KINDS)('5.1.9.4 reception (memory: %s)', (memory) => {
   it('fills the next buffer: header, then frame', () => {
-    const net = new NetBench(0n, { delayed }).post(1526, 1526);
+    const net = new NetBench(0n, { memory }).post(1526, 1526);
     const bytes = frame(100);
     net.put(bytes).put(frame(1514));
     const [first, second] = net.received();
@@ -284,7 +284,7 @@ describe.each([false, true])('5.1.9.4 reception (memory far away: %s)', (delayed
   });
 
   it('A41 (2.7.8): takes nothing from the port without buffers, and goes on when there are some', () => {
-    const net = new NetBench(0n, { delayed });
+    const net = new NetBench(0n, { memory });
     for (let n = 0; n < 5; n += 1) net.put(frame(60 + n));
     expect(net.received()).toEqual([]);
     net.post(1526, 1526, 1526);
@@ -295,7 +295,7 @@ describe.each([false, true])('5.1.9.4 reception (memory far away: %s)', (delayed
   });
 
   it('5.1.9.4.1: MRG_RXBUF spreads a frame over buffers, all full but the last, and says how many', () => {
-    const net = new NetBench(featureSet(VIRTIO_NET_F_MRG_RXBUF), { delayed }).post(100, 12, 300, 1000, 1000);
+    const net = new NetBench(featureSet(VIRTIO_NET_F_MRG_RXBUF), { memory }).post(100, 12, 300, 1000, 1000);
     const bytes = frame(1000);
     net.put(bytes).put(frame(60));
     const parts = net.received();
@@ -307,7 +307,7 @@ describe.each([false, true])('5.1.9.4 reception (memory far away: %s)', (delayed
   });
 
   it('waits for more buffers when those that are there are too few for the frame', () => {
-    const net = new NetBench(featureSet(VIRTIO_NET_F_MRG_RXBUF), { delayed }).post(500);
+    const net = new NetBench(featureSet(VIRTIO_NET_F_MRG_RXBUF), { memory }).post(500);
     net.put(frame(1000));
     expect(net.received()).toEqual([]);
     net.post(500);
@@ -598,31 +598,28 @@ describe('reset', () => {
 });
 
 describe('2.6.1: reset of a queue', () => {
-  it.each([false, true])(
-    'gives back the buffers of a receive queue; the others go on (memory far away: %s)',
-    (delayed) => {
-      const net = new NetBench(featureSet(VIRTIO_F_RING_RESET), { delayed }).post(1526, 1526);
-      const config = net.bench.registers.queueConfig(RX);
-      if (config === undefined) throw new Error('the queue runs');
-      net.bench.write(MMIO.QueueSel, RX);
-      net.bench.write(MMIO.QueueReset, 1);
-      net.bench.settle();
-      expect(net.bench.read(MMIO.QueueReset)).toBe(0);
-      expect(net.bench.read(MMIO.QueueReady)).toBe(0);
-      net.put(frame(60));
-      expect(net.device.counters.rxFrames).toBe(0);
-      net.bench.offer(TX, [withHeader(frame(60, PEER))]);
-      expect(net.port.sent).toHaveLength(1);
-      net.bench.queues[RX]?.restart();
-      net.bench.write(MMIO.QueueSize, config.size);
-      net.bench.write(MMIO.QueueDescLow, Number(config.descriptorArea));
-      net.bench.write(MMIO.QueueDriverLow, Number(config.driverArea));
-      net.bench.write(MMIO.QueueDeviceLow, Number(config.deviceArea));
-      net.bench.write(MMIO.QueueReady, 1);
-      net.post(1526);
-      expect(net.received().map(({ length }) => length)).toEqual([72]);
-    },
-  );
+  it.each(MEMORY_KINDS)('gives back the buffers of a receive queue; the others go on (memory: %s)', (memory) => {
+    const net = new NetBench(featureSet(VIRTIO_F_RING_RESET), { memory }).post(1526, 1526);
+    const config = net.bench.registers.queueConfig(RX);
+    if (config === undefined) throw new Error('the queue runs');
+    net.bench.write(MMIO.QueueSel, RX);
+    net.bench.write(MMIO.QueueReset, 1);
+    net.bench.settle();
+    expect(net.bench.read(MMIO.QueueReset)).toBe(0);
+    expect(net.bench.read(MMIO.QueueReady)).toBe(0);
+    net.put(frame(60));
+    expect(net.device.counters.rxFrames).toBe(0);
+    net.bench.offer(TX, [withHeader(frame(60, PEER))]);
+    expect(net.port.sent).toHaveLength(1);
+    net.bench.queues[RX]?.restart();
+    net.bench.write(MMIO.QueueSize, config.size);
+    net.bench.write(MMIO.QueueDescLow, Number(config.descriptorArea));
+    net.bench.write(MMIO.QueueDriverLow, Number(config.driverArea));
+    net.bench.write(MMIO.QueueDeviceLow, Number(config.deviceArea));
+    net.bench.write(MMIO.QueueReady, 1);
+    net.post(1526);
+    expect(net.received().map(({ length }) => length)).toEqual([72]);
+  });
 });
 
 describe('save and restore', () => {

@@ -175,11 +175,6 @@ export class NetDevice implements VirtioDevice {
       accepts: guestOffloads(features),
     };
     this.#running = running;
-    io.memory.onLocal = () => {
-      running.control?.pass();
-      for (const queue of running.transmit) queue?.pass();
-      for (const queue of running.receive) queue?.pass();
-    };
     this.#port.open({
       readable: (lane) => running.receive[lane]?.pass(),
       linkChanged: () => this.#linkChanged(),
@@ -222,7 +217,6 @@ export class NetDevice implements VirtioDevice {
     if (running !== undefined) {
       this.#port.shut();
       for (const queue of running.receive) queue?.release();
-      running.io.memory.onLocal = () => {};
     }
     this.#setDefaults();
     done();

@@ -61,6 +61,8 @@ export class ReceiveQueue {
   /** Taken from the ring, memory not local yet. */
   #staged: Chain | undefined;
   #deferred = false;
+  /** Something that is needed is not local yet. */
+  #waits = false;
 
   constructor(io: DeviceIo, index: number, flow: ChainFlow, settings: ReceiveSettings, counters: NetCounters) {
     this.#io = io;
@@ -75,9 +77,10 @@ export class ReceiveQueue {
     this.#defer();
   }
 
-  /** Fills what can be filled: when the port has frames, on a notification, and when memory became local. */
+  /** Fills what can be filled: when the port has frames, on a notification, and when memory that it lacked is local. */
   pass(): void {
     if (this.#flow.flush()) this.#fill();
+    if (this.#flow.stuck) this.#wait();
     if (this.#flow.takeDirty()) this.#io.used(this.#index);
   }
 
@@ -168,6 +171,17 @@ export class ReceiveQueue {
     return true;
   }
 
+  /** Memory is not local yet: nothing can go on now. */
+  #wait(): 'stop' {
+    if (this.#waits) return 'stop';
+    this.#waits = true;
+    this.#io.whenLocal(() => {
+      this.#waits = false;
+      this.pass();
+    });
+    return 'stop';
+  }
+
   /** Takes one buffer from the ring. */
   #take(): 'taken' | 'empty' | 'stop' {
     for (;;) {
@@ -184,7 +198,7 @@ export class ReceiveQueue {
           case 'empty':
             return 'empty';
           case 'wait':
-            return 'stop';
+            return this.#wait();
           case 'broken':
             this.#io.broken(this.#index, popped.error);
             return 'stop';
@@ -197,7 +211,7 @@ export class ReceiveQueue {
       const { memory } = this.#io;
       if (!allLocal(memory, chain.writable, 'write')) {
         this.#staged = chain;
-        return 'stop';
+        return this.#wait();
       }
       this.#staged = undefined;
       for (const { offset, length } of chain.writable) memory.hold(offset, length);

@@ -35,6 +35,8 @@ export class TransmitQueue {
   #staged: Chain | undefined;
   readonly #patience = new Patience();
   #deferred = false;
+  /** Something that is needed is not local yet. */
+  #waits = false;
 
   constructor(
     io: DeviceIo,
@@ -65,12 +67,13 @@ export class TransmitQueue {
     this.#flow.end();
   }
 
-  /** Sends what is there: on a notification, and when memory became local. */
+  /** Sends what is there, and goes on when memory that it lacked is local. */
   pass(): void {
-    this.#run();
+    this.#serve();
+    if (this.#flow.stuck) this.#wait();
   }
 
-  #run(): void {
+  #serve(): void {
     const { queue } = this.#flow;
     queue.setNotifications(false);
     let sent = 0;
@@ -84,7 +87,8 @@ export class TransmitQueue {
     if (this.#flow.takeDirty()) this.#io.used(this.#index);
     if (stopped) return;
     if (sent > 0) this.#patience.found(sent);
-    if (sent > 0 || this.#patience.again()) {
+    // A look at far memory costs as much as a notification.
+    if (sent > 0 || (!this.#io.memory.far && this.#patience.again())) {
       this.#defer();
       return;
     }
@@ -104,8 +108,19 @@ export class TransmitQueue {
     this.#deferred = true;
     this.#io.defer(() => {
       this.#deferred = false;
-      this.#run();
+      this.pass();
     });
+  }
+
+  /** Memory is not local yet: nothing can go on now. */
+  #wait(): 'stop' {
+    if (this.#waits) return 'stop';
+    this.#waits = true;
+    this.#io.whenLocal(() => {
+      this.#waits = false;
+      this.pass();
+    });
+    return 'stop';
   }
 
   #step(): 'sent' | 'empty' | 'stop' {
@@ -123,7 +138,7 @@ export class TransmitQueue {
         case 'empty':
           return 'empty';
         case 'wait':
-          return 'stop';
+          return this.#wait();
         case 'broken':
           this.#io.broken(this.#index, popped.error);
           return 'stop';
@@ -132,7 +147,7 @@ export class TransmitQueue {
     const { memory } = this.#io;
     if (!allLocal(memory, chain.readable, 'read')) {
       this.#staged = chain;
-      return 'stop';
+      return this.#wait();
     }
     this.#staged = undefined;
     this.#send(

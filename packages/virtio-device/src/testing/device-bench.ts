@@ -1,5 +1,6 @@
 import { assert, guestAddress } from '@remio/base';
 import { allocateMemory, DelayedMemory, type GuestMemory, type LocalMemory } from '@remio/guest-memory';
+import { RemoteLink } from '@remio/remote-memory/testing';
 import {
   featureSet,
   MMIO,
@@ -15,6 +16,10 @@ import type { VirtioDevice } from '../device.js';
 import { MmioRegisters } from '../mmio-registers.js';
 
 const BASE = guestAddress(0x8000_0000n);
+
+/** Where the memory of a device may be: here, here but late, or behind the service that stands for another host's. */
+export const MEMORY_KINDS = ['local', 'delayed', 'remote'] as const;
+export type MemoryKind = (typeof MEMORY_KINDS)[number];
 
 /** A chain that a test offered: where its buffers lie. */
 export interface Offered {
@@ -32,17 +37,19 @@ export interface Returned {
 /** A device model behind its registers, and a driver of all its queues that offers whatever a test likes. */
 export class DeviceBench {
   readonly memory: LocalMemory = allocateMemory(BASE, 0x40_0000);
-  /** The memory as the device sees it: far away, if the test wants it so. */
-  readonly far: DelayedMemory | undefined;
+  /** What the device sees it through, if it is not local. */
+  readonly delayed: DelayedMemory | undefined;
+  readonly link: RemoteLink | undefined;
   readonly registers: MmioRegisters;
   readonly queues: DriverQueue<Offered>[] = [];
   interrupts = 0;
   readonly #deferred: (() => void)[] = [];
   #next = 0;
 
-  constructor(device: VirtioDevice, { delayed = false } = {}) {
-    this.far = delayed ? new DelayedMemory(this.memory) : undefined;
-    const seen: GuestMemory = this.far ?? this.memory;
+  constructor(device: VirtioDevice, { memory = 'local' }: { readonly memory?: MemoryKind } = {}) {
+    this.delayed = memory === 'delayed' ? new DelayedMemory(this.memory) : undefined;
+    this.link = memory === 'remote' ? new RemoteLink(this.memory) : undefined;
+    const seen: GuestMemory = this.delayed ?? this.link?.memory ?? this.memory;
     this.registers = new MmioRegisters(device, seen, {
       interrupt: () => {
         this.interrupts += 1;
@@ -64,7 +71,7 @@ export class DeviceBench {
     for (;;) {
       const work = this.#deferred.shift();
       if (work !== undefined) work();
-      else if (this.far?.deliver() !== true) return;
+      else if (this.link?.move() !== true && this.delayed?.deliver() !== true) return;
     }
   }
 
@@ -85,8 +92,8 @@ export class DeviceBench {
     this.write(MMIO.Status, status | STATUS_FEATURES_OK);
     assert((this.read(MMIO.Status) & STATUS_FEATURES_OK) !== 0, 'the test asks for features that are offered');
     for (let index = 0; index < queues; index += 1) {
-      const { config } = layoutQueue(this.#place(layoutQueue(0n, size, negotiated).bytes), size, negotiated);
-      const queue = createDriverQueue<Offered>(this.memory, config, negotiated);
+      const { config, tables } = layoutQueue(this.#place(layoutQueue(0n, size, negotiated).bytes), size, negotiated);
+      const queue = createDriverQueue<Offered>(this.memory, config, negotiated, tables);
       assert(queue.ok, 'a queue in memory of the test is well placed');
       this.queues.push(queue.value);
       this.write(MMIO.QueueSel, index);
@@ -103,13 +110,34 @@ export class DeviceBench {
 
   /** Offers a chain: buffers with this content to read, and room of these sizes to write. Notifies if asked to. */
   offer(queue: number, readable: readonly Uint8Array[], room: readonly number[] = []): void {
+    const [sources, writable] = this.#buffers(readable, room);
+    this.offerBuffers(queue, sources, writable);
+  }
+
+  /** Offers several chains, of which the device hears together. */
+  offerTogether(
+    queue: number,
+    chains: readonly { readonly readable: readonly Uint8Array[]; readonly room: readonly number[] }[],
+  ): void {
+    const ring = this.#ring(queue);
+    for (const { readable, room } of chains) {
+      const [sources, writable] = this.#buffers(readable, room);
+      assert(ring.add(sources, writable, { writable }), 'the ring has room for what the test offers');
+    }
+    if (ring.publish()) this.write(MMIO.QueueNotify, queue);
+    this.settle();
+  }
+
+  #buffers(
+    readable: readonly Uint8Array[],
+    room: readonly number[],
+  ): readonly [readable: readonly GuestBuffer[], writable: readonly GuestBuffer[]] {
     const sources = readable.map((bytes): GuestBuffer => {
       const address = this.#place(bytes.length);
       this.memory.bytes(Number(address - BASE), bytes.length).set(bytes);
       return { address, length: bytes.length };
     });
-    const writable = room.map((length): GuestBuffer => ({ address: this.#place(length), length }));
-    this.offerBuffers(queue, sources, writable);
+    return [sources, room.map((length): GuestBuffer => ({ address: this.#place(length), length }))];
   }
 
   /** Offers a chain of buffers that lie wherever the test says. */

@@ -83,7 +83,6 @@ export class VsockDevice implements VirtioDevice {
     this.#receive = RoomQueue.of(io, VSOCK_RXQ, VSOCK_HEADER_SIZE + 1, () => this.#pump());
     this.#events = RoomQueue.of(io, VSOCK_EVENTQ, VSOCK_EVENT_SIZE, () => this.#tellReset());
     this.#transmit = QueueServer.of(io, VSOCK_TXQ, (chain) => this.#take(io, chain));
-    io.memory.onLocal = () => this.#pass();
     this.#pass();
   }
 
@@ -107,7 +106,6 @@ export class VsockDevice implements VirtioDevice {
   }
 
   reset(done: () => void): void {
-    if (this.#io !== undefined) this.#io.memory.onLocal = () => {};
     this.#io = undefined;
     this.#receive?.drop();
     this.#events?.drop();
