@@ -10,6 +10,7 @@ import { explain } from './command-explain.js';
 import type { ExportOptions } from './command-export.js';
 import { generateStar } from './command-generate.js';
 import type { GraphOptions } from './command-graph.js';
+import type { HostileOptions } from './command-hostile.js';
 import type { ImportOptions } from './command-import.js';
 import { replayFile } from './command-replay.js';
 import { ring } from './command-ring.js';
@@ -231,6 +232,39 @@ program
   .addHelpText('after', '\nExample:\n  remio ring guest0 disk0 0 --endpoint ipc:///dev/shm/remio-…/hypervisor.sock')
   .action(async (vm: string, device: string, queue: string, options: Parameters<typeof ring>[3]) => {
     code = await ring(vm, device, Number(queue), options);
+  });
+
+program
+  .command('hostile <FILE>')
+  .description('try hostile drivers on a topology’s devices, and lying devices on its drivers')
+  .addOption(imageOption())
+  .addOption(
+    new Option('--catalogue <WHICH>', 'a: what drivers may try; b: what devices may; both, if absent').choices([
+      'a',
+      'b',
+    ]),
+  )
+  .option('--device <NAME>', 'this device alone: VM/DEVICE, or DEVICE')
+  .addOption(
+    new Option('--case <ID>', 'this case alone, such as A5 or V8; may be repeated').argParser(collect).default([]),
+  )
+  .option('--bound <SECONDS>', 'after so long, whoever has not come to an end hangs', whole, 20)
+  .option('--json', 'one JSON object per line', false)
+  .addHelpText(
+    'after',
+    `
+Examples:
+  remio hostile my-topology.yaml                           every device and driver, every case
+  remio hostile my-topology.yaml --catalogue a --device disk0
+  remio hostile my-topology.yaml --catalogue b --case V8 --case V21
+  remio hostile my-topology.yaml --json
+
+Disk images are copied first. docs/hostile.md tells what the cases and verdicts are.`,
+  )
+  .action(async (file: string, options: HostileOptions) => {
+    // Loaded when it is needed: no other command has a use for it.
+    const { hostile } = await import('./command-hostile.js');
+    code = await hostile(file, options);
   });
 
 program

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Prng } from '@remio/base';
 import type { GuestCpu, GuestProgram, GuestVm } from '@remio/guest';
-import { type BlkTicket, diskBytes, VirtioBlkDriver } from '@remio/virtio-driver';
+import { type BlkTicket, diskBytes, patienceOf, VirtioBlkDriver } from '@remio/virtio-driver';
 import { SECTOR_SIZE } from '@remio/virtio-spec';
 import type { GuestBuffer } from '@remio/virtqueue';
 import { type VcpuPool, Vcpus } from './vcpus.js';
@@ -15,6 +15,8 @@ interface BlkVerifyOptions {
   readonly writes?: number;
   readonly writeSize?: number;
   readonly seed?: number;
+  /** Nanoseconds in which the device may end no request until it is reset. */
+  readonly timeout?: number;
 }
 
 /** What the workers share: one for each queue, on its vCPU. */
@@ -41,13 +43,15 @@ interface Job {
 export const blkVerify =
   (given: BlkVerifyOptions, vcpus?: VcpuPool): GuestProgram =>
   async (boot, vm) => {
-    const options = { readSize: 256 * 1024, depth: 4, writes: 256, writeSize: 4096, seed: 1, ...given };
+    const defaults = { readSize: 256 * 1024, depth: 4, writes: 256, writeSize: 4096, seed: 1, timeout: 30e9 };
+    const options = { ...defaults, ...given };
+    const patience = patienceOf(options.timeout);
     const all = vcpus ?? new Vcpus(boot);
     for (const end of vm.devices.filter((candidate) => candidate.type === 'frontend')) {
       const start = vm.hostTime();
       const placed = end.queueVcpus.length > 0 ? end.queueVcpus : Array.from({ length: vm.cpus }, (_, index) => index);
       const first = await all.get(end.vcpu ?? boot.index);
-      const probed = await VirtioBlkDriver.probe(first, end, { cpus: placed.length });
+      const probed = await VirtioBlkDriver.probe(first, end, { cpus: placed.length, patience });
       if (!probed.ok) {
         const { code, clause, detail } = probed.error;
         throw new Error(`device ${end.name}: ${code} (VirtIO ${clause}): ${detail}`);

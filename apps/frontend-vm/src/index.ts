@@ -1,4 +1,5 @@
 import type { GuestProgram } from '@remio/guest';
+import { hostileDriver } from '@remio/hostile';
 import { blkRead } from './blk-read.js';
 import { blkVerify } from './blk-verify.js';
 import { drive, drivers, isDriven } from './drivers/index.js';
@@ -18,6 +19,7 @@ export const frontendPrograms: Readonly<Record<string, (options: object) => Gues
   'blk-read': blkRead,
   'blk-verify': blkVerify,
   drivers,
+  hostile: hostileDriver,
   'mmio-ping': mmioPing,
   idle,
 };

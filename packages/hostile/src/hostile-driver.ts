@@ -53,6 +53,8 @@ export interface BringUp {
   readonly configure?: (config: QueueConfig, index: number) => QueueConfig;
   /** Stops before DRIVER_OK. */
   readonly notLive?: boolean;
+  /** Descriptors of a queue, if the device has as many; absent: few. */
+  readonly size?: number;
 }
 
 /** A driver that does what it likes with a device, and sees what becomes of it. */
@@ -117,7 +119,7 @@ export class HostileDriver {
   }
 
   /** Steps 1 to 8 of 3.1.1, from a reset on, with every queue that there is; why it cannot, if it cannot. */
-  async bringUp({ layout, ring, configure, notLive }: BringUp): Promise<string | undefined> {
+  async bringUp({ layout, ring, configure, notLive, size }: BringUp): Promise<string | undefined> {
     if (!(await this.reset())) return 'the reset of the device never ends';
     this.#free = this.memory.base;
     await this.write(MMIO.Status, STATUS_ACKNOWLEDGE);
@@ -130,7 +132,7 @@ export class HostileDriver {
     if (((await this.status()) & STATUS_FEATURES_OK) === 0) return 'FEATURES_OK is not kept';
     const queues: RawQueueOf[] = [];
     for (let index = 0; index < QUEUES_MAX; index += 1) {
-      const queue = await this.#setUp(index, layout, configure);
+      const queue = await this.#setUp(index, layout, size, configure);
       if (queue === undefined) break;
       queues.push(queue);
     }
@@ -145,12 +147,19 @@ export class HostileDriver {
     await this.write(MMIO.Status, status);
   }
 
-  async #setUp(index: number, layout: Layout, configure: BringUp['configure']): Promise<RawQueueOf | undefined> {
+  async #setUp(
+    index: number,
+    layout: Layout,
+    wanted: number | undefined,
+    configure: BringUp['configure'],
+  ): Promise<RawQueueOf | undefined> {
     await this.write(MMIO.QueueSel, index);
     const max = await this.read(MMIO.QueueSizeMax);
     if (max === 0) return undefined;
     const packed = layout === 'packed';
-    const size = packed ? Math.min(PACKED_SIZE, max) : Math.min(SPLIT_SIZE, 2 ** Math.floor(Math.log2(max)));
+    const size = packed
+      ? Math.min(wanted ?? PACKED_SIZE, max)
+      : Math.min(wanted ?? SPLIT_SIZE, 2 ** Math.floor(Math.log2(max)));
     const lay = packed ? layoutPackedQueue : layoutSplitQueue;
     const { config } = lay(this.allocate(lay(0n, size).bytes, 64), size);
     this.memory.bytes(config.descriptorArea, lay(0n, size).bytes).fill(0);
@@ -269,8 +278,8 @@ export class HostileDriver {
     await this.notify(queue);
     const used = await this.answered(queue);
     if (used === 'broken') return this.latched(before);
-    if (head === undefined || used.length === 0) return this.stillWell(queue, 'I');
-    return this.stillWell(queue, this.isGood(placed, head, used) ? 'C' : 'R');
+    if (head === undefined || used.length === 0) return this.stillWell(queue, 'I', before);
+    return this.stillWell(queue, this.isGood(placed, head, used) ? 'C' : 'R', before);
   }
 
   /** After DEVICE_NEEDS_RESET: the driver was told, and other queues live on (2.1.2). */
@@ -287,9 +296,13 @@ export class HostileDriver {
     return ill === undefined ? { seen: 'L' } : { seen: 'F', detail: `another queue: ${ill}` };
   }
 
-  /** A verdict that holds if the queue goes on as if nothing had been. */
-  async stillWell(queue: RawQueueOf, seen: 'R' | 'I' | 'C'): Promise<Outcome> {
+  /**
+   * A verdict that holds if the queue goes on as if nothing had been.
+   * @param before interrupts before the case: a queue that was latched a little later was latched
+   */
+  async stillWell(queue: RawQueueOf, seen: 'R' | 'I' | 'C', before?: number): Promise<Outcome> {
     const ill = await this.health(queue);
+    if (ill !== undefined && before !== undefined && (await this.isBroken())) return this.latched(before);
     return ill === undefined ? { seen } : { seen: 'W', detail: ill };
   }
 }

@@ -1,6 +1,7 @@
 export * from './catalogue.js';
 export { type DeviceCase, deviceCase, requestCase } from './device-cases/device-case.js';
 export * from './device-target.js';
+export { hostileBackend } from './driver-cases/hostile-backend.js';
 export * from './driver-cases/index.js';
 export { LieLog, type Registers } from './driver-cases/liar.js';
 export * from './driver-cases/lie.js';

@@ -6,11 +6,14 @@ import { LIFE_CASES } from './device-cases/life-cases.js';
 import { REGISTER_CASES } from './device-cases/register-cases.js';
 import { RING_CASES } from './device-cases/ring-cases.js';
 import type { DeviceTarget } from './device-target.js';
-import { familyOf } from './families/index.js';
+import { FAMILY_CASES, familyOf } from './families/index.js';
 import { HostileDriver } from './hostile-driver.js';
 
 /** Catalogue A for any device. */
 export const DEVICE_CASES: readonly DeviceCase[] = [...CHAIN_CASES, ...RING_CASES, ...REGISTER_CASES, ...LIFE_CASES];
+
+/** Catalogue A, with what is tried on devices of one family only. */
+export const ALL_DEVICE_CASES: readonly DeviceCase[] = [...DEVICE_CASES, ...FAMILY_CASES];
 
 /** The cases that can be tried on a device, in a layout of its queues. */
 export function deviceCasesFor(deviceId: number, offered: bigint, layout: Layout): readonly DeviceCase[] {
@@ -58,7 +61,13 @@ async function tryCase(driver: HostileDriver, each: DeviceCase, layout: Layout):
 }
 
 /** Brings the device to where the case begins; why it cannot, if it cannot. */
-async function prepare(driver: HostileDriver, { ring, from }: DeviceCase, layout: Layout): Promise<string | undefined> {
-  if (from !== 'reset') return driver.bringUp({ layout, ring, notLive: from === 'set-up' });
+async function prepare(
+  driver: HostileDriver,
+  { ring, from, size }: DeviceCase,
+  layout: Layout,
+): Promise<string | undefined> {
+  if (from !== 'reset') {
+    return driver.bringUp({ layout, ring, notLive: from === 'set-up', ...(size === undefined ? {} : { size }) });
+  }
   return (await driver.reset()) ? undefined : 'the reset of the device never ends';
 }

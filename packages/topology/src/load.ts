@@ -160,7 +160,15 @@ function unreadable(file: string, { message, line }: FileProblem): Loaded {
 }
 
 /** Names of the programs that come with Remio. */
-export const BUILTIN_PROGRAMS = ['dispatcher', 'drivers', 'blk-verify', 'mmio-ping', 'blk-read', 'idle'] as const;
+export const BUILTIN_PROGRAMS = [
+  'dispatcher',
+  'drivers',
+  'blk-verify',
+  'mmio-ping',
+  'blk-read',
+  'idle',
+  'hostile',
+] as const;
 
 /** `--image NAME=PATH` arguments as {@link LoadOptions.images}. */
 export const imagesOf = (given: readonly string[]): Readonly<Record<string, string>> =>

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { RngDriverChoice } from '@remio/topology';
-import { VirtioRngDriver } from '@remio/virtio-driver';
+import { patienceOf, VirtioRngDriver } from '@remio/virtio-driver';
 import type { DriverProgram } from './index.js';
 import { orThrow } from './or-throw.js';
 
@@ -8,7 +8,7 @@ import { orThrow } from './or-throw.js';
 export const rng =
   (options: RngDriverChoice): DriverProgram =>
   async (cpu, end, vm) => {
-    const driver = orThrow(await VirtioRngDriver.probe(cpu, end));
+    const driver = orThrow(await VirtioRngDriver.probe(cpu, end, { patience: patienceOf(options.timeout) }));
     const hash = createHash('sha256');
     const counts = new Uint32Array(256);
     const start = vm.hostTime();

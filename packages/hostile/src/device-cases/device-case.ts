@@ -12,6 +12,8 @@ export interface DeviceCase extends HostileCase {
   readonly ring: bigint;
   /** Starts before DRIVER_OK, or before anything; absent: with a live device. */
   readonly from?: 'reset' | 'set-up';
+  /** See `BringUp`. */
+  readonly size?: number;
   run(driver: HostileDriver): Promise<Outcome>;
 }
 
@@ -28,6 +30,7 @@ export interface CaseHead {
   readonly layouts?: readonly Layout[];
   readonly ring?: bigint;
   readonly from?: 'reset' | 'set-up';
+  readonly size?: number;
 }
 
 export const deviceCase = (head: CaseHead, run: (driver: HostileDriver) => Promise<Outcome>): DeviceCase => ({

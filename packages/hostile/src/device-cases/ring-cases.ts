@@ -45,10 +45,9 @@ async function fillUp(driver: HostileDriver): Promise<Outcome> {
   const [queue] = driver.requestQueues();
   const { size } = queue.config;
   const rounds = queue instanceof RawSplit ? 0x1_0000 / size + 2 : 4;
-  const placed = Array.from({ length: size }, () => driver.place());
-  const tables = placed.map(({ pieces }) => queue.table(driver.allocate(256), pieces));
+  const table = queue.table(driver.allocate(256), driver.place().pieces);
   for (let round = 0; round < rounds; round += 1) {
-    const heads = new Set(tables.map((table) => queue.put([table])));
+    const heads = new Set(Array.from({ length: size }, () => queue.put([table])));
     await driver.notify(queue);
     const ended = await driver.target.until(async () => {
       for (const { id } of queue.used()) heads.delete(id);
@@ -195,7 +194,8 @@ export const RING_CASES: readonly DeviceCase[] = [
     },
   ),
   deviceCase(
-    { id: 'A25', title: 'indices that wrap, with a full ring', clause: '2.7.6, 2.8.1', expected: ['C'] },
+    // The larger the ring, the fewer notifications until 2^16 requests were made.
+    { id: 'A25', title: 'indices that wrap, with a full ring', clause: '2.7.6, 2.8.1', expected: ['C'], size: 128 },
     fillUp,
   ),
   packedCase(

@@ -44,7 +44,7 @@ function bend(cpu: GuestCpu, lie: Extract<Lie, { completes: string }>, log: LieL
     log.tell(lie);
     const changed = registers.map((value, n) => (n === idAt ? id : n === valueAt ? WRONG_VALUE : value));
     const answer = await cpu.hypercall(changed);
-    if (hypercallResult(cpu.arch, answer) === 0n) log.accepted += 1;
+    if (hypercallResult(cpu.arch, answer) === 0n) log.accept();
   };
   const hypercall = async (registers: readonly bigint[]): Promise<readonly bigint[]> => {
     if (!isCompletion(cpu.arch, registers)) return cpu.hypercall(registers);

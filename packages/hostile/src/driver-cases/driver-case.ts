@@ -35,9 +35,12 @@ export const driverCase = (id: CaseId, head: DriverCaseHead, ...lies: readonly L
 /** Tricks are played after so many requests: one is in the middle of its work. */
 const AFTER = 2;
 
+/** How often a trick is played by a device that does something useful in between. */
+const AGAIN = 8;
+
 /** A trick that is played once, and for ever: the driver gets over the one, and comes to an end with the other. */
 export const ringTrick = (id: CaseId, trick: RingTrick, head: DriverCaseHead): readonly DriverCase[] => [
   driverCase(id, { ...head, title: `${head.title}, once` }, { trick, after: AFTER, times: 1 }),
-  driverCase(id, { ...head, title: `${head.title}, again and again` }, { trick, after: AFTER }),
+  driverCase(id, { ...head, title: `${head.title}, again and again` }, { trick, after: AFTER, times: AGAIN }),
   driverCase(id, { ...head, title: `${head.title}, from the first request on` }, { trick, after: 0 }),
 ];

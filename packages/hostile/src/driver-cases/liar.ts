@@ -29,6 +29,12 @@ export class LieLog {
   resets = 0;
   /** The device has run. */
   ran = false;
+  /** Told of what is new in it. */
+  readonly #news: () => void;
+
+  constructor(news: () => void = () => {}) {
+    this.#news = news;
+  }
   /** Completions of accesses that the hypervisor should have refused, and did not. */
   accepted = 0;
 
@@ -37,7 +43,20 @@ export class LieLog {
     const told = this.told.get(lie) ?? 0;
     if ('times' in lie && lie.times !== undefined && told >= lie.times) return false;
     this.told.set(lie, told + 1);
+    if (told === 0) this.#news();
     return true;
+  }
+
+  /** The driver resets a device that had run, or a queue of it. */
+  reset(): void {
+    this.resets += 1;
+    this.#news();
+  }
+
+  /** The hypervisor took a completion that it should have refused. */
+  accept(): void {
+    this.accepted += 1;
+    this.#news();
   }
 }
 
@@ -127,7 +146,7 @@ export class Liar implements Registers {
   write(offset: number, width: number, value: bigint): void {
     this.#access();
     const log = this.#log;
-    if (log.ran && ((offset === MMIO.Status && value === 0n) || offset === MMIO.QueueReset)) log.resets += 1;
+    if (log.ran && ((offset === MMIO.Status && value === 0n) || offset === MMIO.QueueReset)) log.reset();
     this.#true.write(offset, width, value);
     log.ran ||= (this.#true.status & STATUS_DRIVER_OK) !== 0;
   }
@@ -185,8 +204,7 @@ export class Liar implements Registers {
           memory: io.memory,
           raw: () => {
             const config = this.#true.queueConfig(index);
-            assert(config !== undefined, 'a queue that runs has a configuration');
-            return new RawUsed(io.memory, queue, config);
+            return config === undefined ? undefined : new RawUsed(io.memory, queue, config);
           },
           storm: () => {
             for (let n = 0; n < STORM; n += 1) this.#interrupt();

@@ -10,8 +10,8 @@ const TOO_MUCH = 4096;
 /** What the queue's lies may do to the rest of the device. */
 export interface TrickHost {
   readonly memory: GuestMemory;
-  /** The raw ring of this queue. */
-  raw(): RawUsed;
+  /** The raw ring of this queue; undefined while it is reset. */
+  raw(): RawUsed | undefined;
   /** The driver is interrupted without a cause, many times. */
   storm(): void;
   /** The device forgets everything. */
@@ -160,6 +160,7 @@ export class LyingQueue implements DeviceQueue {
   #play(lie: TrickLie, head: number, written: number): boolean {
     const queue = this.#queue;
     const raw = this.#host.raw();
+    if (raw === undefined) return queue.push(head, written);
     /** From here on nothing comes of the queue, if the lie may still be told. */
     const last = (): boolean => {
       if (!this.#host.tell(lie)) return false;

@@ -68,8 +68,8 @@ export const REGISTER_LIES: readonly DriverCase[] = [
   ),
   driverCase(
     'V15',
-    { title: 'configuration that changes without its generation', clause: '2.5.1', expected: ['C', 'B'] },
-    { register: 4, sets: 0x10, reads: 1 },
+    { title: 'configuration that changes without its generation', clause: '2.5.1', expected: ['C', 'R', 'B'] },
+    { register: 0, sets: 0x10, reads: 1 },
   ),
   driverCase(
     'V16',
@@ -84,7 +84,7 @@ export const REGISTER_LIES: readonly DriverCase[] = [
   driverCase(
     'V16',
     { title: 'DEVICE_NEEDS_RESET at work, again and again', clause: '2.1.2', expected: BROKEN },
-    { trick: 'needs-reset', after: 1 },
+    { trick: 'needs-reset', after: 1, times: 8 },
   ),
   ...[5, 12, 20, 28, 36, 44].map((access) =>
     driverCase(

@@ -14,9 +14,10 @@ export const RING_TRICKS: readonly DriverCase[] = [
     clause: '2.7.8, 2.8.22',
     expected: BROKEN,
   }),
+  // Cut to the room that there was; what says its own length may then be found wrong, and fail alone.
   driverCase(
     'V3',
-    { title: 'more bytes written than there was room for', clause: '2.7.8.2, 2.8.4', expected: WORKS },
+    { title: 'more bytes written than there was room for', clause: '2.7.8.2, 2.8.4', expected: ['C', 'R', 'B'] },
     { trick: 'too-long', after: 0 },
   ),
   // Nobody can know that data is stale: what counts is that nothing beyond it is believed.
@@ -74,6 +75,7 @@ export const RING_TRICKS: readonly DriverCase[] = [
   driverCase(
     'V11',
     { title: 'no notification wanted, and nothing done without one', clause: '2.7.10.1', expected: WORKS },
-    { trick: 'no-kicks', after: 0 },
+    // Each request waits until the driver looks after it: so many are enough to see that it does.
+    { trick: 'no-kicks', after: 0, times: 100 },
   ),
 ];

@@ -15,3 +15,6 @@ const FAMILIES: readonly (readonly [Family, readonly DeviceCase[]])[] = [
 /** The family of a device by its type (5), and its cases. */
 export const familyOf = (deviceId: number): readonly [Family, readonly DeviceCase[]] =>
   FAMILIES.find(([{ deviceIds }]) => deviceIds.includes(deviceId)) ?? [UNKNOWN, []];
+
+/** The cases that are those of one family alone. */
+export const FAMILY_CASES: readonly DeviceCase[] = FAMILIES.flatMap(([, cases]) => cases);

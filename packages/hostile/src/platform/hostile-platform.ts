@@ -71,7 +71,7 @@ export interface RunOptions {
 }
 
 /** Milliseconds that a platform has to give back what it has of the host. */
-const STOP_MS = 2000;
+const STOP_MS = 1000;
 
 /**
  * Runs a platform of its own for one case, in this process: what a case does to a device poisons no other.

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { count, size } from '../fields.js';
+import { count, duration, size } from '../fields.js';
+import { TIMEOUT, TIMEOUT_TEXT } from './timeout.js';
 
 export const blkVerifySchema = z.strictObject({
   type: z.literal('blk-verify'),
@@ -8,6 +9,7 @@ export const blkVerifySchema = z.strictObject({
   writes: count.optional().describe('Random blocks to write and read back; 256 unless it says otherwise'),
   write_size: size.optional().describe('Bytes of a block; 4KiB unless it says otherwise'),
   seed: count.optional().describe('Seed of the random blocks; 1 unless it says otherwise'),
+  timeout: duration.optional().describe(TIMEOUT_TEXT),
 });
 
 /** What the driver is given that reads a disk whole, and checks that it keeps what is written. */
@@ -17,6 +19,8 @@ export interface BlkVerifyChoice {
   readonly writes: number;
   readonly writeSize: number;
   readonly seed: number;
+  /** Nanoseconds. */
+  readonly timeout: number;
 }
 
 export const blkVerifyOptions = (driver: z.output<typeof blkVerifySchema>): BlkVerifyChoice => ({
@@ -25,4 +29,5 @@ export const blkVerifyOptions = (driver: z.output<typeof blkVerifySchema>): BlkV
   writes: driver.writes ?? 256,
   writeSize: Number(driver.write_size ?? 4096n),
   seed: driver.seed ?? 1,
+  timeout: Number(driver.timeout ?? TIMEOUT),
 });
