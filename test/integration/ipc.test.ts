@@ -1,8 +1,11 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { Prng } from '@remio/base';
 import { describe, expect, it } from 'vitest';
-import { remio, reportsOf, root } from './run-remio.js';
+import { RunningRemio, remio, reportsOf, root } from './run-remio.js';
+import { until } from './socat.js';
 
 /** SHA-256 of what a side of a channel has to say: 1 to `size` bytes a message. */
 function said(seed: number, side: 0 | 1, messages: number, size: number): string {
@@ -44,4 +47,35 @@ describe.each(['aarch64', 'riscv64'])('IPC on %s', (arch) => {
       }
     },
   );
+});
+
+describe('a partition whose process is killed', () => {
+  it('goes on where it stopped when it comes back: the memory is still there, and nothing is lost or said twice', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'remio-ipc-test-'));
+    const file = join(folder, 'partitions.yaml');
+    const shipped = readFileSync(join(root, 'examples', 'partitions-aarch64.yaml'), 'utf8');
+    // Long enough to be killed in the middle.
+    writeFileSync(file, shipped.replaceAll('messages: 2000', 'messages: 60000'));
+    const running = new RunningRemio(['up', file, '--until-done', '--json']);
+    const started = await running.line((line) => line.includes('"started","name":"control"'));
+    const { endpoint } = JSON.parse(await running.line((line) => line.startsWith('{"endpoint"'))) as {
+      readonly endpoint: string;
+    };
+    // Messages that the planner has received, where both count them.
+    const memory = join(dirname(endpoint.replace('ipc://', '')), 'shmem-0');
+    await until(() => readFileSync(memory).readUInt32LE(0x40) > 1000);
+    process.kill((JSON.parse(started) as { readonly pid: number }).pid, 'SIGKILL');
+    const ended = await running.ended;
+    rmSync(folder, { recursive: true, force: true });
+    expect(ended).toMatchObject({ code: 0, stderr: '' });
+    expect(reportsOf(ended, 'attached').map((report) => report['incarnation'])).toContain(2);
+    const sides = reportsOf(ended, 'ipc-exchange').filter(({ ipc }) => ipc === 'control-planner');
+    expect(sides).toHaveLength(2);
+    for (const side of sides) expect(side).toMatchObject({ sent: 60_000, received: 60_000, mismatches: 0 });
+    // The survivor heard all of it.
+    const survivor = sides.find((side) => side['receivedSha256'] === said(1, 0, 60_000, 256));
+    expect(survivor).toMatchObject({ sentSha256: said(1, 1, 60_000, 256) });
+    const killed = sides.find((side) => side !== survivor);
+    expect(Number(killed?.['bytesReceived'])).toBeLessThan(Number(survivor?.['bytesSent']));
+  });
 });
