@@ -117,7 +117,7 @@ describe('the export for Bao', () => {
     const mixed = text
       .replace(
         '    remio_devs:\n',
-        '    remio_devs:\n      - { name: a, type: frontend, bind_key: 0, interrupt: 50, window: { base: 0xa003e00 }, shmem: { memory: a, base: 0xd0000000 } }\n',
+        '    remio_devs:\n      - { name: a, type: frontend, bind_key: 0, interrupt: 50, window: { base: 0xa003e00 }, shmem: { memory: a, base: 0xd0000000 }, driver: { type: probe } }\n',
       )
       .replace(
         /(guest-1:[\s\S]*remio_devs:\n)/,

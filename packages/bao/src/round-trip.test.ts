@@ -12,7 +12,7 @@ import {
   type TopologyOfText,
   topologyOfText,
 } from '../../../test/support/topologies.js';
-import { type CParser, type ImportNote, importBao } from './index.js';
+import { type CParser, exportBao, type ImportNote, importBao } from './index.js';
 
 let parser: CParser;
 beforeAll(async () => {
@@ -36,6 +36,11 @@ function roundTrip(
   return { topology: topologyOfText(imported.value.text, from.file).topology, notes: imported.value.notes };
 }
 
+const isExportable = (file: string): boolean => {
+  const { topology, text } = readShipped(file);
+  return exportBao(topology, text, { file, label: basename(file), relocate: (path) => path, wide: true }).ok;
+};
+
 /** What Bao's configuration says of a topology. */
 const saidByBao = ({ arch, sharedMemories, vms }: Topology): unknown => ({
   arch,
@@ -57,7 +62,19 @@ const saidByBao = ({ arch, sharedMemories, vms }: Topology): unknown => ({
 });
 
 describe('import(export(T))', () => {
-  it.each(shippedTopologies().map((file) => [basename(file), file]))('is T: %s', (_, file) => {
+  it('can be had of every shipped topology but a backend of more devices than Linux serves', () => {
+    expect(
+      shippedTopologies()
+        .filter((file) => !isExportable(file))
+        .map((file) => basename(file)),
+    ).toEqual(['star-64.yaml']);
+  });
+
+  it.each(
+    shippedTopologies()
+      .filter(isExportable)
+      .map((file) => [basename(file), file]),
+  )('is T: %s', (_, file) => {
     const from = readShipped(file);
     expect(roundTrip(from)).toEqual({ topology: from.topology, notes: [] });
   });

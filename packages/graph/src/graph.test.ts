@@ -127,6 +127,7 @@ function problemsOf({ width, height, vms, memories, links }: Layout): readonly s
   });
   for (const { vm, width: vmWidth, height: vmHeight, cpus, ends } of vms) {
     const own = { x: 0, y: 0, width: vmWidth, height: vmHeight };
+    if (vm.name.length * FONT.titleWidth > vmWidth) problems.push(`${vm.name} is too long for its box`);
     const parts: readonly Box[] = [...cpus, ...ends];
     parts.forEach((part, n) => {
       if (!inside(part, own)) problems.push(`part ${n} of ${vm.name} is outside`);
@@ -141,6 +142,9 @@ function problemsOf({ width, height, vms, memories, links }: Layout): readonly s
       }
       if (textEnd > row.x + row.width) problems.push(`${row.end.name} is too long for its row`);
     }
+  }
+  for (const { memory, width: room } of memories) {
+    if (memory.name.length * FONT.width > room) problems.push(`${memory.name} is too long for its box`);
   }
   for (const { link, points } of links) {
     if (points.length < 2) problems.push(`${link.id} leads nowhere`);
