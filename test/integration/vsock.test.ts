@@ -68,6 +68,37 @@ describe.runIf(hasSocat)('socat through a socket device', () => {
   });
 });
 
+describe('two guests of a group', () => {
+  it.each(['processes', 'inproc'])(
+    'reach each other by CID, 4 MB each way at the same time, engine %s',
+    async (engine) => {
+      copyFileSync(join(root, 'deploy', 'topologies', 'vsock-guests.yaml'), path('guests.yaml'));
+      running = new RunningRemio(['up', path('guests.yaml'), '--json', '--engine', engine]);
+      for (const cid of [3, 4])
+        await running.line((line) => line.includes(`"kind":"vsock"`) && line.includes(`"cid":${cid}`));
+      const [a, b] = [Buffer.alloc(4 * MB, 'to guest 4 '), Buffer.alloc(4 * MB, 'to guest 3 ')];
+      const heard = new Promise<string>((resolve) => {
+        createServer({ allowHalfOpen: true }, (socket) => {
+          void said(socket).then(resolve);
+          socket.end(b);
+        }).listen(path('back.sock'));
+      });
+      const client = connect({ path: path('front.sock'), allowHalfOpen: true });
+      client.end(a);
+      expect(await said(client)).toBe(b.toString());
+      expect(await heard).toBe(a.toString());
+    },
+  );
+
+  it('are refused where nobody listens', async () => {
+    copyFileSync(join(root, 'deploy', 'topologies', 'vsock-guests.yaml'), path('guests.yaml'));
+    running = new RunningRemio(['up', path('guests.yaml'), '--json', '--engine', 'inproc']);
+    for (const cid of [3, 4])
+      await running.line((line) => line.includes(`"kind":"vsock"`) && line.includes(`"cid":${cid}`));
+    expect(await said(connect(path('front.sock')))).toBe('');
+  });
+});
+
 describe('a socket device', () => {
   it('answers CONNECT with OK and the port of the host; data that follows at once arrives', async () => {
     await up('inproc');

@@ -195,7 +195,7 @@ export class Exercise {
     const ends = this.topology.vms.flatMap(({ remioDevs }) => remioDevs).filter(({ name }) => name === device);
     const choice = ends.flatMap((end) => (end.device?.kind === 'builtin' ? [end.device.choice] : []))[0];
     const [port] = ends.flatMap((end) => (end.driver?.type === 'vsock' ? end.driver.options.accept : []));
-    if (choice?.type !== 'vsock' || port === undefined) return;
+    if (choice?.type !== 'vsock' || choice.options.uds === undefined || port === undefined) return;
     let answer = '';
     const name = `${vm}: vsock of ${device}, to the host`;
     this.#open.set(name, { name, look: () => answer.endsWith(`\n${ANSWER}`) });

@@ -5,5 +5,6 @@ export * from './ids.js';
 export * from './prng.js';
 export * from './result.js';
 export * from './saved-state.js';
+export * from './stream-pair.js';
 export * from './u64.js';
 export * from './variates.js';

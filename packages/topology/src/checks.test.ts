@@ -23,6 +23,7 @@ const parse = (text: string, problem?: string): Parsed =>
     files: {
       imageProblem: (path) => (path === '/there/missing.img' ? 'there is no image' : problem),
       directoryProblem: (path) => (path === '/there/missing' ? 'there is no directory' : problem),
+      socketProblem: (path) => (path.startsWith('/there/missing/') ? 'there is no directory' : undefined),
       exists: (path) => path !== '/there/missing.js',
     },
     programs: BUILTIN_PROGRAMS,

@@ -16,6 +16,8 @@ export interface TopologyFiles {
   imageProblem(path: string, readOnly: boolean): string | undefined;
   /** What is wrong with a directory to be shared; undefined: nothing. */
   directoryProblem(path: string, readOnly: boolean): string | undefined;
+  /** What is wrong with the path of a Unix socket to be listened on; undefined: nothing. Absent: nobody looks. */
+  socketProblem?(path: string): string | undefined;
   exists(path: string): boolean;
 }
 

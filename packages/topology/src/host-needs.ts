@@ -62,8 +62,6 @@ function deviceNeeds({ name: device, device: given }: RemioDev): readonly HostNe
         ...captures.flatMap((path) => (path === undefined ? [] : [{ kind: 'path', device, path } as const])),
       ];
     }
-    case 'vsock':
-      return [{ kind: 'path', device, path: choice.options.uds }];
     default:
       return [];
   }
@@ -74,17 +72,11 @@ function driverNeeds({ name: device, driver }: RemioDev): readonly HostNeed[] {
     case 'tap':
       return [{ kind: 'tap', device, name: driver.options.name }];
     case 'nbd': {
-      const { socket, tcp } = driver.options;
-      return [
-        ...(socket === undefined ? [] : [{ kind: 'path', device, path: socket } as const]),
-        ...(tcp === undefined ? [] : [{ kind: 'port', device, ...tcp } as const]),
-      ];
+      const { tcp } = driver.options;
+      return tcp === undefined ? [] : [{ kind: 'port', device, ...tcp }];
     }
     case 'vsock':
-      return [
-        ...driver.options.accept.map(({ connect }) => connect),
-        ...driver.options.dial.map(({ listen }) => listen),
-      ].map((path) => ({ kind: 'path', device, path }));
+      return driver.options.accept.map(({ connect: path }) => ({ kind: 'path', device, path }));
     default:
       return [];
   }

@@ -11,7 +11,7 @@ export interface PlacedLine {
   readonly place: Path;
 }
 
-/** Every line to the host of a topology's consoles, at both ends. */
+/** Every line to the host of a topology's consoles, and every Unix socket that others listen on. */
 export function linesOf(topology: Pick<Topology, 'vms'>): readonly PlacedLine[] {
   const lines: PlacedLine[] = [];
   for (const vm of topology.vms) {
@@ -27,9 +27,28 @@ export function linesOf(topology: Pick<Topology, 'vms'>): readonly PlacedLine[] 
           if (line.kind !== 'echo') lines.push({ vm, end, line, place: ['driver', 'ports', n] });
         });
       }
+      for (const { path, place } of listening(end)) lines.push({ vm, end, line: { kind: 'listen', path }, place });
     }
   }
   return lines;
+}
+
+/** Unix sockets that a device or driver listens on, but for consoles. */
+function listening({ device, driver }: RemioDev): readonly { readonly path: string; readonly place: Path }[] {
+  const paths: { readonly path: string; readonly place: Path }[] = [];
+  if (device?.kind === 'builtin' && device.choice.type === 'vsock') {
+    const { uds } = device.choice.options;
+    if (uds !== undefined) paths.push({ path: uds, place: ['device', 'uds'] });
+  }
+  if (driver?.type === 'vsock') {
+    driver.options.dial.forEach(({ listen }, n) => {
+      paths.push({ path: listen, place: ['driver', 'dial', n, 'listen'] });
+    });
+  }
+  if (driver?.type === 'nbd' && driver.options.socket !== undefined) {
+    paths.push({ path: driver.options.socket, place: ['driver', 'socket'] });
+  }
+  return paths;
 }
 
 /** Whether a line of one of the VMs is the command's standard input and output. */

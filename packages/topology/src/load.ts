@@ -67,6 +67,24 @@ interface FileProblem {
   readonly line?: number;
 }
 
+/** Bytes of a Unix socket's path on Linux, without the NUL (unix(7)). */
+const SOCKET_PATH_MAX = 107;
+
+/** What is wrong with the path of a Unix socket to be listened on. */
+function socketProblem(path: string): string | undefined {
+  const bytes = Buffer.byteLength(path);
+  if (bytes > SOCKET_PATH_MAX)
+    return `socket ${path} has a path of ${bytes} bytes; the system takes ${SOCKET_PATH_MAX}`;
+  const directory = dirname(path);
+  try {
+    if (!statSync(directory).isDirectory()) return `socket ${path} cannot be made: ${directory} is not a directory`;
+    accessSync(directory, constants.W_OK | constants.X_OK);
+    return undefined;
+  } catch (error) {
+    return `socket ${path} cannot be made: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+
 export interface LoadOptions {
   /** Images by device name, or for every device under `*`. */
   readonly images?: Readonly<Record<string, string>>;
@@ -137,7 +155,7 @@ const parser =
   (text: string): Parsed =>
     parseTopology(text, file, {
       ...placeOfTopology(file),
-      files: { imageProblem, directoryProblem, exists: existsSync },
+      files: { imageProblem, directoryProblem, socketProblem, exists: existsSync },
       ...options,
     });
 

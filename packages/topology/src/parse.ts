@@ -3,6 +3,7 @@ import { checkTopology } from './checks/index.js';
 import { deviceProblems } from './devices/index.js';
 import type { Diagnostic } from './diagnostics.js';
 import type { TopologyFiles } from './end-context.js';
+import { linesOf } from './lines.js';
 import type { Path } from './path.js';
 import { TopologySource } from './reader.js';
 import { similarName } from './similar.js';
@@ -12,7 +13,7 @@ export interface ParseOptions extends BuildOptions {
   readonly files: TopologyFiles;
   /** Names of built-in programs. */
   readonly programs: readonly string[];
-  /** VMs whose images, directories and modules must be there; absent: those of all. Other hosts have what others need. */
+  /** VMs whose images, directories, sockets and modules must be there; absent: those of all. Other hosts have what others need. */
   readonly filesOf?: readonly string[];
 }
 
@@ -30,8 +31,23 @@ export function parseTopology(text: string, file: string, options: ParseOptions)
     // Without its memory an end is compared with the wrong one; other mistakes so far stand for themselves.
     if (!source.diagnostics.some(({ rule }) => rule === 'shared-memory-unknown')) checkTopology(source, topology);
     checkFiles(source, topology, options);
+    checkSockets(source, topology, options);
   }
   return { topology: source.failed ? undefined : topology, diagnostics: source.diagnostics };
+}
+
+/** The longest `_PORT` that follows the path of a socket device. */
+const VSOCK_SUFFIX = '_4294967295';
+
+function checkSockets(source: TopologySource, topology: Topology, { files, filesOf }: ParseOptions): void {
+  for (const { vm, end, line, place } of linesOf(topology)) {
+    if (line.kind !== 'listen' || filesOf?.includes(vm.name) === false) continue;
+    const longest = place[1] === 'uds' ? line.path + VSOCK_SUFFIX : line.path;
+    const message = files.socketProblem?.(longest);
+    if (message === undefined) continue;
+    const fix = 'name a shorter path, in a directory that there is';
+    source.error('socket', ['vms', vm.name, 'remio_devs', end.dm, ...place], message, fix);
+  }
 }
 
 function checkFiles(source: TopologySource, topology: Topology, options: ParseOptions): void {

@@ -18,3 +18,4 @@ export type { NetCounters } from './net/limits.js';
 export * from './queue-server.js';
 export type { SavedRegisters } from './saved-registers.js';
 export * from './vsock/device.js';
+export { VsockGroup } from './vsock/group.js';

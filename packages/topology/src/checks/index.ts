@@ -1,6 +1,5 @@
 import { checkHosts } from '../host-checks.js';
 import { checkIpcs } from '../ipc-checks.js';
-import { checkPlacement as checkVcpus } from '../placement-checks.js';
 import type { TopologySource } from '../reader.js';
 import type { Topology } from '../types.js';
 import { checkAddressSpaces } from './address-space.js';
@@ -13,6 +12,8 @@ import { checkPairs } from './pairs.js';
 import { checkPlacement } from './placement.js';
 import { checkQueues } from './queues.js';
 import { checkReference } from './reference.js';
+import { checkVcpus } from './vcpus.js';
+import { checkVsocks } from './vsocks.js';
 
 /** Checks what the shape of a file cannot say. Every check takes the time of looking at each thing once, or of a sort. */
 export function checkTopology(source: TopologySource, topology: Topology): void {
@@ -28,6 +29,7 @@ export function checkTopology(source: TopologySource, topology: Topology): void 
   checkIpcs(source, topology);
   checkVcpus(source, topology);
   checkNetworks(source, topology);
+  checkVsocks(source, topology);
   checkLines(source, topology);
   // A host whose VMs are not there has none: that was said.
   if (!source.diagnostics.some(({ rule }) => rule === 'host')) checkHosts(source, topology);

@@ -162,6 +162,19 @@ export const RULE_EXAMPLES: Readonly<Record<RuleId, RuleExample>> = {
     right: 'vcpu: 0',
     wrong: 'vcpu: 1',
   },
+  vsock: {
+    given: [
+      ['{ type: block, image: disk.img, queues: 1 }', '{ type: vsock, cid: 3, uds: guest3 }'],
+      ['{ type: console, ports: [{ pty: log }] }', '{ type: vsock, cid: 4, uds: guest4 }'],
+    ],
+    right: 'cid: 4',
+    wrong: 'cid: 3',
+  },
+  socket: {
+    given: [['{ pty: log }', '{ listen: log.sock }']],
+    right: 'listen: log.sock',
+    wrong: 'listen: missing/log.sock',
+  },
   line: {
     given: [['[{ pty: log }]', '[{ pty: log }, { pty: data }]']],
     right: '{ pty: data }',

@@ -168,6 +168,14 @@ export const RULES = {
     says: 'What an end places on vCPUs are queues that its device has, and the vCPUs are of its VM.',
     why: 'A vCPU or a queue that is not there serves nothing.',
   },
+  vsock: {
+    says: 'Guests have CIDs of their own; a group joins socket devices of one VM, and guests connect to the host or within it.',
+    why: 'Whoever connects names a guest by its CID. What guests of a group say to each other goes through the process that serves their devices.',
+  },
+  socket: {
+    says: 'A Unix socket that is listened on has a path that the system takes, in a directory that can be written.',
+    why: 'The system takes paths of 107 bytes, and `_PORT` may follow that of a socket device; what cannot be made is better known before anything runs.',
+  },
   line: {
     says: 'Standard input and output, and every path that is listened on, linked or written to, are of one line.',
     why: 'Two lines would each get a part of what is typed.',

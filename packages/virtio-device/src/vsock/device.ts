@@ -20,6 +20,7 @@ import type { DeviceIo, VirtioDevice } from '../device.js';
 import { QueueServer } from '../queue-server.js';
 import { RoomQueue } from '../room-queue.js';
 import { allLocal, slice } from '../segments.js';
+import type { VsockAddress, VsockGroup } from './group.js';
 import { readConnect } from './handshake.js';
 
 /** The programs of the host that a guest can talk to. */
@@ -49,6 +50,7 @@ export class VsockDevice implements VirtioDevice {
   readonly #cid: bigint;
   readonly #outside: VsockOutside;
   readonly #endpoint: VsockEndpoint;
+  readonly #group: VsockGroup | undefined;
   #handshakes = 0;
   #hostPort = HOST_PORTS;
   #io: DeviceIo | undefined;
@@ -60,8 +62,11 @@ export class VsockDevice implements VirtioDevice {
   /** The transmit queue waits for room for answers. */
   #held = false;
 
-  /** @param cid the guest's, 3 and up */
-  constructor(cid: bigint, outside: VsockOutside) {
+  /**
+   * @param cid the guest's, 3 and up
+   * @param group other guests that this one can reach, and that can reach it
+   */
+  constructor(cid: bigint, outside: VsockOutside, group?: VsockGroup) {
     assert(isGuestCid(cid), 'a guest has a CID that is not reserved');
     this.#cid = cid;
     new DataView(this.config.buffer).setBigUint64(VSOCK_CONFIG_GUEST_CID, cid, true);
@@ -71,6 +76,8 @@ export class VsockDevice implements VirtioDevice {
     });
     this.#outside = outside;
     outside.open((stream) => this.#came(stream));
+    this.#group = group;
+    group?.join(cid, (from, port, stream, done) => this.#called(from, port, stream, done));
   }
 
   get counters(): Readonly<Record<string, number>> {
@@ -119,6 +126,7 @@ export class VsockDevice implements VirtioDevice {
 
   async close(): Promise<void> {
     this.#endpoint.abandon();
+    this.#group?.leave(this.#cid);
     await this.#outside.close();
   }
 
@@ -155,6 +163,20 @@ export class VsockDevice implements VirtioDevice {
     });
   }
 
+  /** Another guest connects to a port of this one. */
+  #called({ cid, port }: VsockAddress, to: number, stream: ByteStream, done: (established: boolean) => void): void {
+    if (this.#io === undefined) {
+      done(false);
+      return;
+    }
+    const flow = { localCid: cid, localPort: port, peerCid: this.#cid, peerPort: to };
+    const connection = this.#endpoint.connect(flow, (established) => {
+      if (established) connection?.join(stream);
+      done(established);
+    });
+    if (connection === undefined) done(false);
+  }
+
   #nextPort(): number {
     this.#hostPort = this.#hostPort + 1 < 2 ** 31 ? this.#hostPort + 1 : HOST_PORTS;
     return this.#hostPort;
@@ -162,14 +184,14 @@ export class VsockDevice implements VirtioDevice {
 
   /** The guest asks for a connection. */
   #requested({ flow, accept, refuse }: VsockRequest): void {
-    if (flow.localCid !== VSOCK_CID_HOST) {
-      refuse();
-      return;
-    }
-    this.#outside.connect(flow.localPort, (stream) => {
+    const connected = (stream: ByteStream | undefined): void => {
       if (stream === undefined) refuse();
       else accept(stream);
-    });
+    };
+    const { localCid, localPort, peerPort } = flow;
+    if (localCid === VSOCK_CID_HOST) this.#outside.connect(localPort, connected);
+    else if (this.#group === undefined) refuse();
+    else this.#group.connect({ cid: this.#cid, port: peerPort }, { cid: localCid, port: localPort }, connected);
   }
 
   /** Takes a packet of the guest; when what it may be answered with has no room, it waits (5.10.6.1). */

@@ -1,19 +1,21 @@
-import { deviceQueues } from './devices/index.js';
-import type { Path, TopologySource } from './reader.js';
-import type { RemioDev, Topology, Vm } from './types.js';
+import { deviceQueues } from '../devices/index.js';
+import type { Path } from '../path.js';
+import type { TopologySource } from '../reader.js';
+import type { RemioDev, Topology, Vm } from '../types.js';
+import { endPath } from './places.js';
 
 /** Built-in drivers and programs of frontends that use a device's queues on vCPUs of their own. */
 const SPREAD = new Set(['blk-verify']);
 
 /** Checks where ends and their queues are served. */
-export function checkPlacement(source: TopologySource, topology: Topology): void {
+export function checkVcpus(source: TopologySource, topology: Topology): void {
   const devices = new Map<bigint, RemioDev>();
   for (const vm of topology.vms) {
     for (const end of vm.remioDevs) if (end.type === 'backend') devices.set(end.bindKey, end);
   }
   for (const vm of topology.vms) {
     for (const end of vm.remioDevs) {
-      const place = (...rest: Path): Path => ['vms', vm.name, 'remio_devs', end.dm, ...rest];
+      const place = (...rest: Path): Path => endPath(vm, end, ...rest);
       if (end.vcpu !== undefined) checkVcpu(source, vm, end.vcpu, place('vcpu'));
       end.queueVcpus.forEach((vcpu, n) => checkVcpu(source, vm, vcpu, place('queue_vcpus', n)));
       if (end.queueVcpus.length === 0) continue;
