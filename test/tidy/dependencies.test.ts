@@ -17,6 +17,7 @@ const ROWS: readonly (readonly string[])[] = [
   ['world', 'hostile'],
   ['frontend-vm'],
   ['backend-vm'],
+  ['experiments'],
   ['cli'],
 ];
 

@@ -6,7 +6,16 @@ import { CHECK_FORMATS, type CheckOptions, check } from './command-check.js';
 import { conform } from './command-conform.js';
 import { demo } from './command-demo.js';
 import { demoDevices } from './command-demo-devices.js';
+
+import {
+  compareExperiments,
+  type ExperimentOptions,
+  experiment,
+  listExperiments,
+  shippedExperiment,
+} from './command-experiment.js';
 import { explain } from './command-explain.js';
+
 import type { ExportOptions } from './command-export.js';
 import { generateStar } from './command-generate.js';
 import type { GraphOptions } from './command-graph.js';
@@ -28,9 +37,16 @@ const imageOption = (): Option =>
     .argParser(collect)
     .default([]);
 
+const positive = (text: string): number => {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('expected a number of 1 and up.');
+  return value;
+};
+
 const program = new Command('remio')
   .description('A multi-VM platform with the Bao hypervisor’s Remote I/O, simulated by cooperating processes')
   .version('0.1.0')
+  .enablePositionalOptions()
   .exitOverride()
   .showHelpAfterError('(remio --help tells more)')
   .addHelpText(
@@ -278,6 +294,46 @@ program
   )
   .action(async (what: string, options: Parameters<typeof bench>[1]) => {
     code = await bench(what, options);
+  });
+
+const runs = (command: Command): Command =>
+  command
+    .option('--out <DIR>', 'where results go; ./remio-results/NAME if absent')
+    .option('--parallel <N>', 'runs at a time; the cores there are if absent', positive)
+    .option('--no-sensitivity', 'leave out what the conclusion hangs on')
+    .option('--quick', 'a small size, to see that it works: its figures say nothing', false)
+    .option('--json', 'the results as JSON', false);
+
+const experiments = runs(
+  program
+    .command('experiment [FILE]')
+    .description('run a scaling experiment in virtual time, and write a report (docs/experiments.md)'),
+)
+  .option('--resume <DIR>', 'go on with an experiment that was stopped')
+  .enablePositionalOptions()
+  .addHelpText('after', '\nExamples:\n  remio experiment run backend-structure\n  remio experiment my-experiment.yaml')
+  .action(async (file: string | undefined, options: ExperimentOptions) => {
+    code = await experiment(file, options);
+  });
+
+runs(experiments.command('run <NAME>').description('run an experiment that comes with Remio')).action(
+  async (name: string, options: ExperimentOptions) => {
+    code = await shippedExperiment(name, options);
+  },
+);
+
+experiments
+  .command('list')
+  .description('show the experiments that come with Remio')
+  .option('--json', 'as JSON', false)
+  .action((options: { readonly json: boolean }) => listExperiments(options.json));
+
+experiments
+  .command('compare <A> <B>')
+  .description('what changed between two folders of results, with confidence intervals')
+  .option('--json', 'as JSON', false)
+  .action((from: string, to: string, options: { readonly json: boolean }) => {
+    code = compareExperiments(from, to, options.json);
   });
 
 try {

@@ -3,10 +3,12 @@ import { hostileDriver } from '@remio/hostile';
 import { blkRead } from './blk-read.js';
 import { blkVerify } from './blk-verify.js';
 import { drive, drivers, isDriven } from './drivers/index.js';
+import { load } from './load/index.js';
 import { mmioPing } from './mmio-ping.js';
 
 export type { DriverProgram } from './drivers/index.js';
 export { nbd } from './drivers/nbd.js';
+export * from './load/index.js';
 export { blkRead, blkVerify, drive, isDriven, mmioPing };
 
 /** A VM that does nothing: it waits for interrupts. */
@@ -20,6 +22,7 @@ export const frontendPrograms: Readonly<Record<string, (options: object) => Gues
   'blk-verify': blkVerify,
   drivers,
   hostile: hostileDriver,
+  load,
   'mmio-ping': mmioPing,
   idle,
 };

@@ -3,5 +3,5 @@ export { boardRows } from './board-rows.js';
 export * from './costs.js';
 export * from './load-board.js';
 export { memoryMap } from './memory-map.js';
-export { BOARDS } from './profiles.js';
+export { BOARDS, SYNTHETIC_CPUS_MAX } from './profiles.js';
 export * from './types.js';

@@ -28,11 +28,14 @@ export type {
   VsockDriverChoice,
 } from './drivers/index.js';
 export type { TopologyFiles } from './end-context.js';
+
+export * as fields from './fields.js';
 export { type FixedText, fixText } from './fix.js';
 export { isBackend } from './host-checks.js';
 export * from './host-needs.js';
 export type { IpcDriverChoice, IpcExchangeChoice } from './ipc-drivers/index.js';
 export { boardJsonSchema, topologyJsonSchema } from './json-schema.js';
+
 export { usesStdio } from './lines.js';
 export * from './load.js';
 export * from './parse.js';

@@ -184,6 +184,7 @@ export const BUILTIN_PROGRAMS = [
   'blk-verify',
   'mmio-ping',
   'blk-read',
+  'load',
   'idle',
   'hostile',
 ] as const;

@@ -1,5 +1,5 @@
 import { HC_REMIO, REMIO_HYP_ASK, REMIO_HYP_NOTIFY } from '@remio/arch';
-import type { CpuId } from '@remio/base';
+import type { CpuId, VmId } from '@remio/base';
 import type { CoreEffect, CoreInput } from '@remio/hypervisor/core';
 
 /** Parts of the way of one access, in order. */
@@ -18,6 +18,8 @@ export const HOP_TEXT: Readonly<Record<Hop, string>> = {
 /** An access on its way. */
 interface Journey {
   readonly cpu: CpuId;
+  /** What the way to a free backend CPU takes, up to the end of its ASK. */
+  readonly interrupt: number;
   readonly trappedAt: number;
   readonly pendingAt: number;
   takenAt: number;
@@ -32,11 +34,11 @@ export class HopSums {
   readonly #byId = new Map<bigint, Journey>();
   /** By frontend CPU. */
   readonly #byCpu = new Map<number, Journey>();
-  readonly #interrupt: number;
+  readonly #interrupt: (backend: VmId, dm: number) => number;
 
-  /** @param interruptNs what the way to a free backend CPU takes, up to the end of its ASK */
-  constructor(interruptNs: number) {
-    this.#interrupt = interruptNs;
+  /** @param interrupt nanoseconds that the way to a free CPU of a backend takes, up to the end of its ASK */
+  constructor(interrupt: (backend: VmId, dm: number) => number) {
+    this.#interrupt = interrupt;
   }
 
   /** Sees a step of the core, at a time. @param trappedAt when the CPU's open access trapped */
@@ -46,6 +48,7 @@ export class HopSums {
         if (effect.kind !== 'pending') continue;
         const journey: Journey = {
           cpu: input.cpu,
+          interrupt: this.#interrupt(effect.backend, effect.dm),
           trappedAt: trappedAt(input.cpu),
           pendingAt: now,
           takenAt: 0,
@@ -76,7 +79,7 @@ export class HopSums {
     this.#byCpu.delete(cpu);
     if (journey.completedAt === 0) return;
     const wait = journey.takenAt - journey.pendingAt;
-    const interrupt = Math.min(wait, this.#interrupt);
+    const interrupt = Math.min(wait, journey.interrupt);
     this.count += 1;
     this.total.trap += journey.pendingAt - journey.trappedAt;
     this.total.interrupt += interrupt;

@@ -1,5 +1,5 @@
 import { HC_REMIO, REMIO_HYP_NOTIFY } from '@remio/arch';
-import { assert, type CpuId, ok, type Result } from '@remio/base';
+import { assert, type CpuId, ok, type Result, type VmId } from '@remio/base';
 import { type CostModel, type CostName, costModel, nanosecondsOf } from '@remio/board';
 import type { Guest, Work } from '@remio/guest';
 import type { CoreEffect, CoreInput } from '@remio/hypervisor/core';
@@ -91,6 +91,8 @@ export class World {
   #spent = 0;
   #happened = 0;
   #armed: number | undefined;
+  /** The CPU on which the hypervisor handles a message, within a record of another CPU; undefined: on that one. */
+  #via: WorldCpu | undefined;
   #stopped = false;
   #ended: (ending: Ending) => void = () => {};
 
@@ -103,7 +105,7 @@ export class World {
     this.#nanoseconds = Object.fromEntries(
       Object.keys(this.costs.figures).map((name) => [name, nanosecondsOf(this.costs, name as CostName)]),
     ) as Record<CostName, number>;
-    this.hops = new HopSums(this.#toBackend());
+    this.hops = new HopSums((vm, dm) => this.#toBackend(vm, dm));
     const cpus: (WorldCpu | undefined)[] = topology.board.cpus.map(() => undefined);
     for (const vm of topology.vms) for (const cpu of vm.cpus) cpus[cpu] = new WorldCpu(cpu, vm);
     this.#cpus = cpus;
@@ -202,6 +204,11 @@ export class World {
     });
   }
 
+  /** Looks at the world at a time; nothing in it notices. */
+  observeAt(time: number, look: () => void): void {
+    this.#events.add(Math.max(time, this.now), look);
+  }
+
   /** The CPU that runs now has done some work of its guest's. */
   spent(work: Work, amount = 1): void {
     const name = WORK_COST[work];
@@ -296,6 +303,7 @@ export class World {
 
   #handle(cpu: WorldCpu, record: VmRecord): void {
     this.#charge('core_step', 'hypervisor');
+    this.#via = undefined;
     if (record.kind === 'trap') {
       // Until something lets it go on, perhaps within this very step.
       cpu.paused = true;
@@ -309,36 +317,28 @@ export class World {
   #toVm(record: HypervisorRecord): void {
     if (record.kind === 'lease' || record.kind === 'revoke') return;
     const cpu = this.#cpu(record.cpu);
-    const here = cpu === this.#current;
     switch (record.kind) {
       case 'result':
         cpu.next.push({ wakes: false, guest: true, run: () => this.#host.receive(record) });
         return;
       case 'resume':
-      case 'fault': {
-        const run = (): void => {
-          if (!here) this.#charge('ipi_handler', 'hypervisor');
+      case 'fault':
+        this.#reach(cpu, () => {
           this.#charge('trap_exit', 'hypervisor');
           cpu.paused = false;
           cpu.pausedFor += this.now - cpu.pausedSince;
           this.hops.resumed(cpu.id, this.now);
           this.#host.receive(record);
-        };
-        if (here) cpu.next.push({ wakes: false, guest: true, run });
-        else this.#signal(cpu, run);
+        });
         return;
-      }
       case 'irq': {
         const backend = this.#backendIrqs[record.vm]?.has(record.irq) === true;
-        const run = (): void => {
-          if (!here) this.#charge('ipi_handler', 'hypervisor');
+        this.#reach(cpu, () => {
           this.#charge('inject', 'hypervisor');
           this.#charge('guest_interrupt', 'guest');
           if (backend) this.#charge('backend_interrupt', 'guest');
           this.#host.receive(record);
-        };
-        if (here) cpu.next.push({ wakes: false, guest: true, run });
-        else this.#signal(cpu, run);
+        });
         return;
       }
       case 'cpu-on':
@@ -351,6 +351,26 @@ export class World {
     }
   }
 
+  /**
+   * Does something on a CPU: on the one that runs now, at once; on another, by an interrupt. A message goes to the CPU that
+   * is to be notified, and what its handler has for yet another CPU goes on from there.
+   */
+  #reach(cpu: WorldCpu, run: () => void): void {
+    const via = this.#via ?? this.#current;
+    const handled = (): void => {
+      this.#charge('ipi_handler', 'hypervisor');
+      run();
+    };
+    if (cpu === this.#current && via === cpu) cpu.next.push({ wakes: false, guest: true, run });
+    else if (via === undefined || via === cpu || via === this.#current) this.#signal(cpu, handled);
+    else {
+      this.#signal(via, () => {
+        this.#charge('ipi_handler', 'hypervisor');
+        this.#signal(cpu, handled);
+      });
+    }
+  }
+
   /** The hypervisor interrupts another CPU, which enters it. */
   #signal(cpu: WorldCpu, run: () => void): void {
     const sent = this.#current !== undefined;
@@ -359,26 +379,24 @@ export class World {
   }
 
   #stepped(input: CoreInput, effects: readonly CoreEffect[]): void {
+    this.#via = input.kind === 'deliver' ? this.#cpu(input.cpu) : undefined;
     if (input.kind === 'hypercall' && input.call.nr === HC_REMIO && input.call.op === REMIO_HYP_NOTIFY) {
       this.#charge('backend_notify', 'guest');
     }
     this.hops.step(input, effects, this.now, (cpu) => this.#cpu(cpu).trappedAt);
   }
 
-  /** What lies between a request and the end of its ASK, if the backend's CPU sleeps. */
-  #toBackend(): number {
-    const way = [
-      'ipi_send',
-      'ipi_latency',
-      'wake_wfi',
-      'ipi_handler',
-      'inject',
-      'guest_interrupt',
-      'backend_interrupt',
-      'hypercall',
-      'core_step',
-    ] as const;
-    return way.reduce((sum, name) => sum + this.#nanoseconds[name], 0);
+  /** What lies between a request and the end of its ASK, if the backend's CPUs sleep. */
+  #toBackend(vm: VmId, dm: number): number {
+    const message = ['ipi_send', 'ipi_latency', 'wake_wfi', 'ipi_handler'] as const;
+    const interrupt = ['inject', 'guest_interrupt', 'backend_interrupt', 'hypercall', 'core_step'] as const;
+    const backend = this.topology.vms[vm];
+    // Messages go to the VM's first CPU; the devices are dealt out to all of them.
+    const position = backend?.remioDevs.filter((end) => end.type === 'backend' && end.dm < dm).length ?? 0;
+    const forwarded = backend !== undefined && position % backend.cpus.length !== 0;
+    const sum = (names: readonly CostName[]): number =>
+      names.reduce((total, name) => total + this.#nanoseconds[name], 0);
+    return sum(message) * (forwarded ? 2 : 1) + sum(interrupt);
   }
 
   #armDeadline(): void {
@@ -387,6 +405,7 @@ export class World {
     this.#armed = deadline;
     this.#events.add(Math.max(this.now, Math.ceil(deadline)), () => {
       this.#armed = undefined;
+      this.#via = undefined;
       this.platform.tick(this.#time);
       this.#armDeadline();
     });

@@ -235,6 +235,11 @@ export class VirtioBlkDriver {
     return used;
   }
 
+  /** A vCPU adds requests to its own queue by itself: it is to be woken when they end. */
+  serve(cpu: GuestCpu): void {
+    this.#queue(cpu.index).owner = cpu;
+  }
+
   /**
    * Submits requests on a queue, with one notification for all if the device wants one.
    * @param index of the queue; the vCPU's own unless it says otherwise. A queue is used by one vCPU at a time

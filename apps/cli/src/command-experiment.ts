@@ -1,0 +1,220 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import {
+  compareRuns,
+  execute,
+  METRIC_TEXT,
+  type Plan,
+  quickPlan,
+  RunFolder,
+  readPlan,
+  shippedFile,
+  shippedNames,
+  summarize,
+  titleOf,
+} from '@remio/experiments';
+import { renderTable, showDuration } from '@remio/telemetry';
+import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
+import { Progress } from './progress.js';
+
+export interface ExperimentOptions {
+  /** The folder of results; made. */
+  readonly out?: string;
+  /** A folder of results to go on with. */
+  readonly resume?: string;
+  /** Runs at a time; the cores there are if absent. */
+  readonly parallel?: number;
+  readonly sensitivity: boolean;
+  readonly quick: boolean;
+  readonly json: boolean;
+}
+
+/** Where results go if nothing else is said. */
+const RESULTS = 'remio-results';
+
+/** `remio experiment FILE`: checks an experiment, makes its runs, writes its report. */
+export async function experiment(file: string | undefined, options: ExperimentOptions): Promise<ExitCode> {
+  const { resume } = options;
+  if (resume !== undefined) {
+    if (!RunFolder.is(resume)) throw new CommandError(`${resume} is no folder of an experiment's results`, EXIT.USAGE);
+    if (file !== undefined)
+      throw new CommandError('give a file or --resume, not both: the folder has its own', EXIT.USAGE);
+    const folder = RunFolder.open(resume);
+    return make(planOf(folder.text, folder.file, folder.quick), folder, { ...options, quick: folder.quick });
+  }
+  if (file === undefined) {
+    throw new CommandError('give the file of an experiment, or `run NAME` (`list` shows the names)', EXIT.USAGE);
+  }
+  if (!existsSync(file)) {
+    const fix =
+      shippedFile(file) === undefined ? 'give the path of an experiment' : `write \`remio experiment run ${file}\``;
+    throw new CommandError(`there is no file ${file}; ${fix}`, EXIT.USAGE);
+  }
+  const plan = planOf(readFileSync(file, 'utf8'), file, options.quick);
+  const path = options.out ?? freeFolder(plan.name);
+  if (existsSync(path)) {
+    const fix = RunFolder.is(path) ? `go on with it by --resume ${path}, or choose another` : 'choose another';
+    throw new CommandError(`${path} is there already; ${fix}`, EXIT.USAGE);
+  }
+  return make(plan, createFolder(path, plan, options.quick), options);
+}
+
+/** `remio experiment run NAME`: one of those that come with Remio. */
+export function shippedExperiment(name: string, options: ExperimentOptions): Promise<ExitCode> {
+  const file = shippedFile(name);
+  if (file === undefined) {
+    throw new CommandError(`no experiment is called ${name}; there are ${shippedNames().join(', ')}`, EXIT.USAGE);
+  }
+  return experiment(file, options);
+}
+
+/** `remio experiment list` */
+export function listExperiments(json: boolean): void {
+  const all = shippedNames().map((name) => ({
+    name,
+    title: titleOf(shippedFile(name) ?? ''),
+    file: shippedFile(name),
+  }));
+  console.log(json ? JSON.stringify(all) : all.map(({ name, title }) => `${name.padEnd(20)}${title}`).join('\n'));
+}
+
+/** `remio experiment compare A B`: what changed between two folders of results. */
+export function compareExperiments(from: string, to: string, json: boolean): ExitCode {
+  const [before, after] = [from, to].map((path) => {
+    if (!RunFolder.is(path)) throw new CommandError(`${path} is no folder of an experiment's results`, EXIT.USAGE);
+    const folder = RunFolder.open(path);
+    const plan = planOf(folder.text, folder.file, folder.quick);
+    return { plan, summaries: summarize(plan, folder.runs) };
+  });
+  if (before === undefined || after === undefined) return EXIT.USAGE;
+  const { points, unmatched } = compareRuns(before, after);
+  if (json) {
+    console.log(
+      JSON.stringify({ points, unmatched }, (_, value) => (value === Number.POSITIVE_INFINITY ? null : value)),
+    );
+    return EXIT.OK;
+  }
+  const names = before.plan.dimensions.map(({ name }) => name);
+  const rows = points.flatMap(({ at, changes }) =>
+    changes.map(({ metric, from: a, to: b, difference }) => {
+      const show = (value: number): string =>
+        metric === 'throughput' ? `${Math.round(value).toLocaleString('en')}/s` : showDuration(value);
+      const margin = Number.isFinite(difference.margin) ? ` ± ${show(difference.margin)}` : '';
+      const change = `${difference.relative >= 0 ? '+' : ''}${(difference.relative * 100).toFixed(1)}%`;
+      return [
+        ...names.map((name) => String(at[name] ?? '')),
+        METRIC_TEXT[metric],
+        show(a),
+        show(b),
+        change,
+        `${show(Math.abs(difference.mean))}${margin}`,
+        difference.clear ? 'yes' : 'no',
+      ];
+    }),
+  );
+  console.log(renderTable([[...names, 'of', from, to, 'change', 'difference', 'clear'], ...rows]));
+  console.log('\n“clear”: the 95% confidence interval of the difference does not contain 0.');
+  if (unmatched > 0) console.log(`${unmatched} points are in one of them only, or failed in one.`);
+  return EXIT.OK;
+}
+
+/** @throws CommandError with every mistake of the file */
+function planOf(text: string, file: string, quick: boolean): Plan {
+  const { plan, text: problems } = readPlan(text, file);
+  if (plan === undefined) throw new CommandError(problems, EXIT.USAGE);
+  if (plan.clock === 'wall') {
+    throw new CommandError(`${file}: experiments run in virtual time only; write \`clock: virtual\``, EXIT.USAGE);
+  }
+  return quick ? quickPlan(plan) : plan;
+}
+
+function createFolder(path: string, plan: Plan, quick: boolean): RunFolder {
+  try {
+    return RunFolder.create(path, plan, quick);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CommandError(`${path} cannot be made: ${reason}; choose another by --out`, EXIT.ENVIRONMENT);
+  }
+}
+
+function freeFolder(name: string): string {
+  for (let n = 1; ; n += 1) {
+    const path = join(RESULTS, n === 1 ? name : `${name}-${n}`);
+    if (!existsSync(path)) return path;
+  }
+}
+
+async function make(plan: Plan, folder: RunFolder, options: ExperimentOptions): Promise<ExitCode> {
+  const stopping = new AbortController();
+  let stopped: NodeJS.Signals | undefined;
+  const stop = (signal: NodeJS.Signals): void => {
+    stopped = signal;
+    stopping.abort();
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  let progress: Progress | undefined;
+  const began = Date.now();
+  let first: number | undefined;
+  let failures = 0;
+  await execute(plan, folder, {
+    parallel: options.parallel ?? availableParallelism(),
+    sensitivity: options.sensitivity && !options.quick,
+    signal: stopping.signal,
+    progress: (done, total, failed) => {
+      progress ??= new Progress(total, options);
+      first ??= done;
+      if (failed !== undefined) {
+        failures += 1;
+        progress.clear();
+        // The rest of what is known of it is in the folder's journal.
+        console.error(failed.split('\n', 1)[0]);
+      }
+      progress.at(done, leftText(Date.now() - began, done - first, total - done));
+    },
+  });
+  progress?.clear();
+  const summaries = summarize(plan, folder.runs);
+  const failed = summaries.filter(({ metrics }) => metrics === undefined);
+  if (options.json) {
+    const points = summaries.map(({ point, metrics, failures: reasons }) => ({
+      at: point.at,
+      metrics,
+      failures: reasons,
+    }));
+    const plain = (_: string, value: unknown): unknown => (value === Number.POSITIVE_INFINITY ? null : value);
+    console.log(JSON.stringify({ folder: folder.path, report: folder.reportFile, points }, plain));
+  } else {
+    console.log(renderSummary(plan, summaries));
+    console.log(`\nreport: ${folder.reportFile}`);
+    if (failures > 0) console.log(`${failures} runs failed; the report says why`);
+    if (stopped !== undefined) console.log(`stopped; go on with: remio experiment --resume ${folder.path}`);
+  }
+  if (stopped !== undefined) return stopped === 'SIGINT' ? EXIT.SIGINT : EXIT.SIGTERM;
+  return failed.length > 0 ? EXIT.FAILED : EXIT.OK;
+}
+
+/** How long it will take, from what it took so far. */
+function leftText(spentMs: number, made: number, left: number): string {
+  if (made < 2) return 'runs';
+  return `runs, ${showDuration(((spentMs * left) / made) * 1e6)} left`;
+}
+
+function renderSummary(plan: Plan, summaries: ReturnType<typeof summarize>): string {
+  const names = plan.dimensions.map(({ name }) => name);
+  const rows = summaries.map(({ point, metrics, failures }) => {
+    const at = names.map((name) => String(point.at[name] ?? ''));
+    if (metrics === undefined) return [...at, failures.length > 0 ? 'failed' : 'not made', '', '', ''];
+    const { throughput } = metrics;
+    const margin = Number.isFinite(throughput.margin) ? Math.round(throughput.margin).toLocaleString('en') : '';
+    return [
+      ...at,
+      Math.round(throughput.mean).toLocaleString('en'),
+      margin,
+      showDuration(metrics.p50.mean),
+      showDuration(metrics.p99.mean),
+    ];
+  });
+  return renderTable([[...names, 'operations/s', '±', 'p50', 'p99'], ...rows]);
+}

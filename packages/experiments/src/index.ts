@@ -1,0 +1,15 @@
+export * from './compare.js';
+export * from './execute.js';
+export * from './language.js';
+export * from './outcome.js';
+export * from './plan.js';
+export * from './pool.js';
+export * from './quick.js';
+export { METRIC_TEXT } from './report/findings.js';
+export * from './run-folder.js';
+export * from './run-point.js';
+export * from './sensitivity.js';
+export * from './shipped.js';
+export * from './statistics.js';
+export * from './summary.js';
+export * from './usl.js';

@@ -1,0 +1,149 @@
+import { boardNames, COST_NAMES } from '@remio/board';
+import { fields } from '@remio/topology';
+import { MEDIUM } from '@remio/world';
+import { z } from 'zod';
+
+const { atMost, cost, duration, from, hertz, size } = fields;
+
+const share = z
+  .union([z.bigint().transform(Number), z.number()])
+  .refine((value) => value >= 0 && value <= 1, 'expected a share from 0 to 1');
+const perSecond = z
+  .union([z.bigint().transform(Number), z.number()])
+  .refine((value) => value >= 0 && value <= 1e9, 'expected a rate from 0 to 10^9 a second');
+const nanoseconds = duration.transform(Number);
+const bytes = size.transform(Number);
+
+/** Frontends and backends that an experiment's platform is made of. */
+export const platformSchema = z.strictObject({
+  board: z
+    .enum(boardNames as [string, ...string[]], { error: `expected one of ${boardNames.join(', ')}` })
+    .default('synthetic-aarch64'),
+  profile: z.enum(['reference', 'hardened']).default('hardened'),
+  frontends: from(1, 4000).default(1).describe('Frontend VMs'),
+  vcpus: from(1, 64).default(1).describe('vCPUs of each frontend'),
+  devices: from(1, 64).default(1).describe('Devices of each frontend'),
+  backends: from(1, 4000).default(1).describe('Backend VMs; devices are dealt out to them in turn'),
+  backend_cpus: from(1, 64).default(1).describe('vCPUs of each backend'),
+  slots: from(1, 4096).optional().describe('Request slots of the hypervisor; one per CPU of the board if absent'),
+  event_idx: z.boolean().default(true).describe('Notification suppression by EVENT_IDX'),
+  packed: z.boolean().default(true).describe('Packed rings instead of split ones'),
+  disk: bytes.default(64 * 1024 * 1024).describe('Bytes of each disk'),
+});
+
+/** What every frontend does. */
+export const workloadSchema = z.strictObject({
+  type: z.enum(['mmio', 'block'], { error: 'expected mmio or block' }).default('block'),
+  pattern: z.enum(['random', 'sequential']).default('random'),
+  size: bytes
+    .refine((value) => value >= 512 && value <= 1 << 20 && value % 512 === 0, 'expected 512 bytes to 1MiB, in sectors')
+    .default(4096),
+  depth: from(1, 256).default(1).describe('Operations in flight per vCPU and device'),
+  reads: share.default(1).describe('Share of reads'),
+  think: nanoseconds.default(0).describe('Time between an operation and the next, on average'),
+  rate: perSecond
+    .default(0)
+    .describe('Operations a second per vCPU and device, whatever becomes of them; 0: closed loop'),
+});
+
+/** What the disks of the backends are. */
+export const mediumSchema = z.strictObject({
+  latency: nanoseconds.default(MEDIUM.latency),
+  bandwidth: bytes.refine((value) => value >= 1, 'expected at least a byte a second').default(MEDIUM.bandwidth),
+  channels: from(1, 1024).default(MEDIUM.channels),
+  variation: share.default(MEDIUM.variation),
+  shared: z.boolean().default(false).describe('All disks are parts of one medium'),
+  copies: z.boolean().default(true).describe('The backend’s CPU copies the data, as from a page cache'),
+});
+
+/** Frontends that the others have to live with; they are not part of what is measured. */
+export const noisySchema = workloadSchema.extend({ frontends: atMost(64).default(0) });
+
+/** When to look. */
+export const measureSchema = z.strictObject({
+  warm_up: nanoseconds.default(2_000_000),
+  duration: nanoseconds.refine((value) => value > 0, 'expected some time').default(20_000_000),
+});
+
+/** Instead of the board's: cycles. */
+export const costsSchema = z.strictObject({
+  clock_hz: hertz.optional(),
+  ...Object.fromEntries(COST_NAMES.map((name) => [name, cost.optional()])),
+});
+
+/** What one point of an experiment is made of. */
+export const settingsSchema = z.strictObject({
+  platform: platformSchema.prefault({}),
+  workload: workloadSchema.prefault({}),
+  medium: mediumSchema.prefault({}),
+  noisy: noisySchema.prefault({}),
+  measure: measureSchema.prefault({}),
+  costs: costsSchema.prefault({}),
+});
+
+export type Settings = z.output<typeof settingsSchema>;
+
+const SECTIONS = {
+  platform: platformSchema,
+  workload: workloadSchema,
+  medium: mediumSchema,
+  noisy: noisySchema,
+  measure: measureSchema,
+  costs: costsSchema,
+} as const;
+
+/** Every parameter: `platform.frontends`, `workload.depth`, … */
+export const PARAMETERS: readonly string[] = Object.entries(SECTIONS).flatMap(([section, schema]) =>
+  Object.keys(schema.shape).map((name) => `${section}.${name}`),
+);
+
+const parameter = z.enum(PARAMETERS as [string, ...string[]], { error: 'there is no such parameter' });
+const scalar = z.union([z.string(), z.boolean(), z.number(), z.bigint()]);
+
+/** Figures that can be compared. */
+export const METRICS = ['throughput', 'p50', 'p99', 'p99.9'] as const;
+export type Metric = (typeof METRICS)[number];
+
+const conclusion = z.strictObject({
+  compare: z.string().describe('The dimension of the sweep whose values compete'),
+  metric: z.enum(METRICS).default('throughput'),
+  at: z.record(z.string(), scalar).default({}).describe('Values of the other dimensions; their last ones if absent'),
+});
+
+/** The language of experiment files, beside the sections of {@link settingsSchema}. */
+export const experimentSchema = z.strictObject({
+  name: fields.name.describe('Names the folder of results'),
+  title: z.string(),
+  question: z.string().optional(),
+  notes: z.string().optional(),
+  platform: z.unknown().optional(),
+  workload: z.unknown().optional(),
+  medium: z.unknown().optional(),
+  noisy: z.unknown().optional(),
+  measure: z.unknown().optional(),
+  costs: z.unknown().optional(),
+  sweep: z
+    .record(
+      z.string(),
+      z.union(
+        [
+          z.array(scalar).min(1),
+          z.record(z.string(), z.partialRecord(parameter, scalar)).describe('Cases by name, each with its parameters'),
+        ],
+        {
+          error:
+            'expected a list of values, or cases by name, each with its parameters: { one: { platform.backends: 1 } }',
+        },
+      ),
+    )
+    .default({}),
+  repetitions: from(1, 100).default(3),
+  seed: z.bigint().transform(Number).default(1),
+  clock: z.enum(['virtual', 'wall']).default('virtual'),
+  x: z.string().optional().describe('The dimension along the x axis; the first one with numbers if absent'),
+  conclusion: conclusion.optional(),
+});
+
+export type ExperimentFile = z.output<typeof experimentSchema>;
+export type Conclusion = z.output<typeof conclusion>;
+export type Scalar = string | number | boolean;

@@ -1,0 +1,90 @@
+import type { CpuUse, Hop } from '@remio/world';
+
+/** Latencies of one run, in nanoseconds. */
+export interface Latencies {
+  readonly count: number;
+  readonly mean: number;
+  readonly p50: number;
+  readonly p90: number;
+  readonly p99: number;
+  readonly 'p99.9': number;
+  readonly max: number;
+  /** All of them, as a compressed HDR histogram in base64. */
+  readonly histogram: string;
+}
+
+/** What one run of a point gave. Plain data. */
+export interface Outcome {
+  /** Nanoseconds that count. */
+  readonly duration: number;
+  /** Operations that ended in them, of all frontends that are measured. */
+  readonly operations: number;
+  readonly bytes: number;
+  readonly errors: number;
+  /** Operations a second. */
+  readonly throughput: number;
+  readonly latency: Latencies;
+  /** Of the noisy frontends, if there are any. */
+  readonly noisy?: { readonly throughput: number; readonly latency: Latencies };
+  /** Per operation, over the whole run with its start. */
+  readonly perOperation: { readonly accesses: number; readonly notifications: number; readonly interrupts: number };
+  /** Nanoseconds of one access, on average, by hop; virtual time only. */
+  readonly hops?: Readonly<Record<Hop, number>>;
+  /** Remote accesses in the time that counts; virtual time only. */
+  readonly accesses?: number;
+  /** By kind of VM: shares of the CPUs' time, 0 to 1; virtual time only. */
+  readonly use?: readonly GroupUse[];
+  /** Accesses that ended as faults. */
+  readonly faults: number;
+  /** Things that happened in virtual time, from the start on. */
+  readonly events?: number;
+}
+
+/** How the CPUs of VMs of a kind spent their time: shares. */
+export interface GroupUse {
+  readonly group: string;
+  readonly cpus: number;
+  readonly guest: number;
+  readonly hypervisor: number;
+  readonly paused: number;
+  readonly idle: number;
+}
+
+/** A point's run: its outcome, or why there is none. */
+export type Run =
+  | { readonly point: number; readonly repetition: number; readonly ok: true; readonly outcome: Outcome }
+  | { readonly point: number; readonly repetition: number; readonly ok: false; readonly reason: string };
+
+/** The use of CPUs between two looks at them. */
+export function useBetween(
+  before: readonly CpuUse[],
+  after: readonly CpuUse[],
+  duration: number,
+  groupOf: (vm: string) => string,
+): readonly GroupUse[] {
+  const groups = new Map<string, { cpus: number; guest: number; hypervisor: number; paused: number }>();
+  after.forEach((use, n) => {
+    const name = groupOf(use.vm);
+    const group = groups.get(name) ?? { cpus: 0, guest: 0, hypervisor: 0, paused: 0 };
+    group.cpus += use.cpus;
+    group.guest += use.guest - (before[n]?.guest ?? 0);
+    group.hypervisor += use.hypervisor - (before[n]?.hypervisor ?? 0);
+    group.paused += use.paused - (before[n]?.paused ?? 0);
+    groups.set(name, group);
+  });
+  return [...groups].map(([group, { cpus, guest, hypervisor, paused }]) => {
+    const whole = cpus * duration;
+    const share = (ns: number): number => Math.min(1, Math.max(0, ns / whole));
+    // What the hypervisor does on a paused vCPU's CPU is counted once.
+    const busy = share(guest) + share(hypervisor);
+    const stopped = Math.min(share(paused), 1 - Math.min(1, busy));
+    return {
+      group,
+      cpus,
+      guest: share(guest),
+      hypervisor: share(hypervisor),
+      paused: stopped,
+      idle: Math.max(0, 1 - busy - stopped),
+    };
+  });
+}

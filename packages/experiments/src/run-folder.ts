@@ -1,0 +1,196 @@
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import type { Run } from './outcome.js';
+import type { Plan } from './plan.js';
+import { platformFile } from './platform.js';
+import type { SensitivityFigure } from './sensitivity.js';
+
+/** Files of a folder of results. */
+const FILE = {
+  experiment: 'experiment.yaml',
+  environment: 'environment.json',
+  /** Every run as it ended: what a resumed experiment goes on from. */
+  journal: 'journal.jsonl',
+  runsJson: 'runs.json',
+  runsCsv: 'runs.csv',
+  sensitivity: 'sensitivity.json',
+  report: 'report.html',
+} as const;
+
+type Entry = { readonly run: Run } | { readonly sensitivity: SensitivityFigure };
+
+/** The folder of one run of an experiment: exact inputs, environment, raw rows, report. */
+export class RunFolder {
+  readonly path: string;
+  readonly runs: Run[] = [];
+  readonly sensitivity: SensitivityFigure[] = [];
+
+  private constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Makes a folder for a plan. @throws Error if it cannot be made */
+  static create(path: string, plan: Plan, quick = false): RunFolder {
+    mkdirSync(join(path, 'platforms'), { recursive: true });
+    writeFileSync(join(path, FILE.experiment), plan.text);
+    writeFileSync(join(path, FILE.environment), `${JSON.stringify({ ...environment(), quick }, null, 2)}\n`);
+    for (const point of plan.points) {
+      const name = `point-${point.id}.json`;
+      writeFileSync(join(path, 'platforms', name), `${JSON.stringify(platformFile(point.settings), null, 2)}\n`);
+    }
+    writeFileSync(join(path, FILE.journal), '');
+    return new RunFolder(path);
+  }
+
+  /** Whether a folder is one of results. */
+  static is(path: string): boolean {
+    return existsSync(join(path, FILE.experiment)) && existsSync(join(path, FILE.journal));
+  }
+
+  /** A folder that is there, with what was done so far. */
+  static open(path: string): RunFolder {
+    const folder = new RunFolder(path);
+    for (const line of readFileSync(join(path, FILE.journal), 'utf8').split('\n')) {
+      const entry = parsed(line);
+      // The last line of a run that was killed may be half written: that run is made again.
+      if (entry === undefined) continue;
+      if ('run' in entry) folder.runs.push(entry.run);
+      else folder.sensitivity.push(entry.sensitivity);
+    }
+    return folder;
+  }
+
+  /** The experiment as it was given. */
+  get text(): string {
+    return readFileSync(join(this.path, FILE.experiment), 'utf8');
+  }
+
+  /** Whether it was made at a small size. */
+  get quick(): boolean {
+    const written = JSON.parse(readFileSync(join(this.path, FILE.environment), 'utf8')) as { readonly quick?: unknown };
+    return written.quick === true;
+  }
+
+  get file(): string {
+    return join(this.path, FILE.experiment);
+  }
+
+  get reportFile(): string {
+    return join(this.path, FILE.report);
+  }
+
+  addRun(run: Run): void {
+    this.runs.push(run);
+    this.#journal({ run });
+  }
+
+  addSensitivity(sensitivity: SensitivityFigure): void {
+    this.sensitivity.push(sensitivity);
+    this.#journal({ sensitivity });
+  }
+
+  /** Writes the raw rows, in order: the same runs give the same bytes. */
+  writeRows(plan: Plan): void {
+    const runs = [...this.runs].sort((a, b) => a.point - b.point || a.repetition - b.repetition);
+    const rows = runs.map((run) => ({ at: plan.points[run.point]?.at ?? {}, ...run }));
+    writeFileSync(join(this.path, FILE.runsJson), `${JSON.stringify(rows, null, 1)}\n`);
+    writeFileSync(join(this.path, FILE.runsCsv), csvOf(plan, runs));
+    writeFileSync(join(this.path, FILE.sensitivity), `${JSON.stringify(this.sensitivity, null, 1)}\n`);
+  }
+
+  writeReport(html: string, plots: readonly { readonly name: string; readonly svg: string }[]): void {
+    mkdirSync(join(this.path, 'plots'), { recursive: true });
+    for (const { name, svg } of plots) writeFileSync(join(this.path, 'plots', `${name}.svg`), svg);
+    writeFileSync(this.reportFile, html);
+  }
+
+  #journal(entry: Entry): void {
+    appendFileSync(join(this.path, FILE.journal), `${JSON.stringify(entry)}\n`);
+  }
+}
+
+function parsed(line: string): Entry | undefined {
+  if (line === '') return undefined;
+  try {
+    return JSON.parse(line) as Entry;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Where it ran: it decides nothing in virtual time, and everything on the wall clock. */
+const environment = (): object => ({
+  started: new Date().toISOString(),
+  node: process.version,
+  system: `${process.platform} ${release()} ${process.arch}`,
+  cpu: cpus()[0]?.model ?? 'unknown',
+  cores: availableParallelism(),
+  memoryBytes: totalmem(),
+});
+
+const HOP_COLUMNS = ['trap', 'interrupt', 'queue', 'service', 'return'] as const;
+
+/** Rows for spreadsheets and scripts: a line a run. Times are nanoseconds. */
+function csvOf(plan: Plan, runs: readonly Run[]): string {
+  const names = plan.dimensions.map(({ name }) => name);
+  const head = [
+    ...names,
+    'repetition',
+    'ok',
+    'reason',
+    'throughput_per_s',
+    'operations',
+    'bytes',
+    'errors',
+    'mean_ns',
+    'p50_ns',
+    'p90_ns',
+    'p99_ns',
+    'p99.9_ns',
+    'max_ns',
+    'accesses_per_operation',
+    'notifications_per_operation',
+    'interrupts_per_operation',
+    ...HOP_COLUMNS.map((hop) => `hop_${hop}_ns`),
+    'backend_busy',
+    'faults',
+    'events',
+  ];
+  const lines = runs.map((run) => {
+    const at = names.map((name) => plan.points[run.point]?.at[name] ?? '');
+    if (!run.ok) return [...at, run.repetition, false, run.reason];
+    const { outcome } = run;
+    const { latency, perOperation, hops } = outcome;
+    const backends = outcome.use?.find(({ group }) => group === 'backends');
+    return [
+      ...at,
+      run.repetition,
+      true,
+      '',
+      outcome.throughput,
+      outcome.operations,
+      outcome.bytes,
+      outcome.errors,
+      latency.mean,
+      latency.p50,
+      latency.p90,
+      latency.p99,
+      latency['p99.9'],
+      latency.max,
+      perOperation.accesses,
+      perOperation.notifications,
+      perOperation.interrupts,
+      ...HOP_COLUMNS.map((hop) => hops?.[hop] ?? ''),
+      backends === undefined ? '' : backends.guest + backends.hypervisor,
+      outcome.faults,
+      outcome.events ?? '',
+    ];
+  });
+  return `${[head, ...lines].map((line) => line.map(cell).join(',')).join('\n')}\n`;
+}
+
+const cell = (value: unknown): string => {
+  const text = String(value);
+  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
