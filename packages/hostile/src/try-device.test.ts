@@ -144,6 +144,19 @@ describe('trying a device', () => {
     expect((await seen(new Stuck(), 'A35'))[0]).toBe('W: the reset never ends');
   });
 
+  it('finds a configuration that changes while it is read, and says nothing', async () => {
+    const torn = new Simple();
+    let reads = 0;
+    Object.defineProperty(torn, 'config', {
+      get: () => {
+        reads += 1;
+        return Uint8Array.of(reads & 0xff, 0, 0, 0, 0, 0, 0, 0);
+      },
+    });
+    const wrong = await seen(torn, 'A39');
+    expect(wrong[0]).toMatch(/^F: a torn configuration/);
+  });
+
   it('finds a disk that does not look at what it is told', async () => {
     expect(await seen(new Careless(), 'A42')).toContain('C: undefined');
   });

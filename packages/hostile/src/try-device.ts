@@ -53,7 +53,9 @@ async function tryCase(driver: HostileDriver, each: DeviceCase, layout: Layout):
     if (outcome.seen === 'W' || outcome.seen === 'F') return outcome;
     const after = (await driver.bringUp({ layout, ring: 0n })) ?? (await driver.health(driver.requestQueues()[0]));
     if (after !== undefined) return { seen: 'W', detail: `after a reset: ${after}` };
-    const unknown = !driver.family.judges && outcome.seen === 'C' && each.expected.includes('R');
+    // Of a request only: what registers say needs no interpretation.
+    const asks = each.from === undefined && each.expected.includes('R');
+    const unknown = !driver.family.judges && outcome.seen === 'C' && asks;
     return unknown ? { seen: 'R', detail: 'it came back; what that means is not known of this device' } : outcome;
   } catch (error) {
     return { seen: 'F', detail: error instanceof Error ? error.message : String(error) };

@@ -2,6 +2,7 @@ import {
   featureSet,
   INTERRUPT_CONFIG_CHANGE,
   MMIO,
+  MMIO_CONFIG,
   STATUS_ACKNOWLEDGE,
   STATUS_DRIVER,
   STATUS_DRIVER_OK,
@@ -75,6 +76,30 @@ const negotiated =
     const status = await statusAfter(driver, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK);
     return (status & STATUS_FEATURES_OK) === 0 ? { seen: 'R' } : { seen: 'C' };
   };
+
+/** Bytes of a configuration that are read, and how often until it holds still. */
+const CONFIG_BYTES = 32;
+const CONFIG_READS = 16;
+
+/** Reads the configuration in bytes, halves and words; what is read is one, or the generation moves. */
+async function wholeConfiguration(driver: HostileDriver): Promise<Outcome> {
+  for (let n = 0; n < CONFIG_READS; n += 1) {
+    const before = await driver.read(MMIO.ConfigGeneration);
+    const pictures: string[] = [];
+    for (const width of [4, 2, 1] as const) {
+      const bytes: number[] = [];
+      for (let at = 0; at < CONFIG_BYTES; at += width) {
+        const value = await driver.read(MMIO_CONFIG + at, width);
+        for (let byte = 0; byte < width; byte += 1) bytes.push(Math.floor(value / 2 ** (8 * byte)) & 0xff);
+      }
+      pictures.push(bytes.join(' '));
+    }
+    if ((await driver.read(MMIO.ConfigGeneration)) !== before) continue;
+    if (new Set(pictures).size > 1) return failed(`a torn configuration: ${pictures.join(' / ')}`);
+    return driver.stillWell(driver.requestQueues()[0], 'C');
+  }
+  return { seen: 'W', detail: 'the generation never holds still' };
+}
 
 const BASE_FEATURES = featureSet(VIRTIO_F_VERSION_1, VIRTIO_F_ACCESS_PLATFORM);
 
@@ -219,6 +244,15 @@ export const REGISTER_CASES: readonly DeviceCase[] = [
           await driver.read(offset);
         }
       }),
+  ),
+  deviceCase(
+    {
+      id: 'A39',
+      title: 'a configuration read in pieces of every width, while its generation holds still',
+      clause: '2.5.1, 4.2.2.2',
+      expected: ['C'],
+    },
+    wholeConfiguration,
   ),
   ignoredWrites({ id: 'A39', title: 'a write to a field of the configuration that is read-only', clause: '2.5' }, [
     [0x100, 0],

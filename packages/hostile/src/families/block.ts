@@ -8,9 +8,8 @@ import {
   VIRTIO_BLK_S_OK,
   VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_OUT,
-  VIRTQ_DESC_F_WRITE,
 } from '@remio/virtio-spec';
-import { type DeviceCase, requestCase } from '../device-cases/device-case.js';
+import { type DeviceCase, refusedRequest } from '../device-cases/device-case.js';
 import type { Family, FamilyRequest } from '../family.js';
 import type { Piece } from '../raw-queue.js';
 
@@ -43,15 +42,7 @@ const blockCase = (
   clause: string,
   pieces: (header: (bytes: Uint8Array) => Piece, room: (bytes: number) => Piece) => readonly Piece[],
 ): DeviceCase =>
-  requestCase({ id: 'A42', title: `block: ${title}`, clause, expected: ['R'] }, (queue, _, driver) => {
-    const place = (bytes: Uint8Array): Piece => {
-      const address = driver.allocate(Math.max(1, bytes.length));
-      driver.memory.bytes(address, bytes.length).set(bytes);
-      return { address, length: bytes.length, flags: 0 };
-    };
-    const room = (length: number): Piece => ({ address: driver.allocate(length), length, flags: VIRTQ_DESC_F_WRITE });
-    return queue.put(pieces(place, room));
-  });
+  refusedRequest({ id: 'A42', title: `block: ${title}`, clause }, ({ bytes, room }) => pieces(bytes, room));
 
 const IN = header(VIRTIO_BLK_T_IN, 0n);
 

@@ -1,4 +1,5 @@
-import { DEVICE_ID_ENTROPY, DEVICE_ID_NETWORK, NET_HEADER_SIZE } from '@remio/virtio-spec';
+import { DEVICE_ID_ENTROPY } from '@remio/virtio-spec';
+import { type DeviceCase, refusedRequest } from '../device-cases/device-case.js';
 import type { Family } from '../family.js';
 
 export const ENTROPY: Family = {
@@ -10,23 +11,17 @@ export const ENTROPY: Family = {
   judges: true,
 };
 
-/** Bytes of the shortest frame that an Ethernet carries, without its checksum. */
-const FRAME = 60;
-
-export const NETWORK: Family = {
-  name: 'network',
-  deviceIds: [DEVICE_ID_NETWORK],
-  features: 0n,
-  // 5.1.2: receive queues are even, transmit queues are odd.
-  requestQueues: (queues) => Array.from({ length: Math.floor(queues / 2) }, (_, n) => 2 * n + 1),
-  request: () => ({
-    readable: [new Uint8Array(NET_HEADER_SIZE), new Uint8Array(FRAME)],
-    writable: [],
-    good: (written) => written === 0,
-  }),
-  // A frame that is refused comes back as one that was sent does.
-  judges: false,
-};
+/** The like of A42: requests for random bytes that are none (5.4.6). */
+export const ENTROPY_CASES: readonly DeviceCase[] = [
+  refusedRequest({ id: 'A42', title: 'entropy: a buffer to read, and none to write', clause: '5.4.6.1' }, (make) => [
+    make.bytes(new Uint8Array(64)),
+  ]),
+  refusedRequest(
+    // More than the device gives at once: it must neither fill it for ever nor keep it.
+    { id: 'A42', title: 'entropy: room for 1 MiB', clause: '5.4.6.2', expected: ['C', 'R'] },
+    (make) => [make.room(0x10_0000)],
+  ),
+];
 
 /** Any other device: its first queue is given something to read and something to write, and must give it back. */
 export const UNKNOWN: Family = {
