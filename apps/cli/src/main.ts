@@ -6,6 +6,7 @@ import { CHECK_FORMATS, type CheckOptions, check } from './command-check.js';
 import { conform } from './command-conform.js';
 import { demo } from './command-demo.js';
 import { demoDevices } from './command-demo-devices.js';
+import { type RenderOptions, renderDeployment } from './command-deploy.js';
 
 import {
   compareExperiments,
@@ -165,6 +166,22 @@ program
     // The layout's library is large, and no other command needs it.
     const { graph } = await import('./command-graph.js');
     code = await graph(file, options);
+  });
+
+program
+  .command('deploy')
+  .description('files with which an engine of containers runs a topology')
+  .addHelpText('after', '\nExample:\n  remio deploy render compose deploy/topologies/compose.yaml --output deploy')
+  .command('render')
+  .description('write them')
+  .addArgument(new Argument('<ENGINE>', 'what they are for').choices(['compose']))
+  .argument('<FILE>', 'the topology')
+  .option('-o, --output <DIRECTORY>', 'write there', '.')
+  .addOption(imageOption())
+  .option('--disk-size <BYTES>', 'of disks that have no image: they are made, empty, in a volume', whole, 4 * 2 ** 20)
+  .option('--json', 'what was written, as JSON', false)
+  .action((_engine: string, file: string, options: RenderOptions) => {
+    code = renderDeployment(file, options);
   });
 
 program

@@ -1,2 +1,3 @@
 export * from './recording/index.js';
+export * from './service/logger.js';
 export * from './service/service.js';

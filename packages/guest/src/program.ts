@@ -98,7 +98,7 @@ export interface GuestDeviceEnd {
   /** What the topology says of the device model (backend) or driver (frontend). */
   readonly options: unknown;
   /** The driver is to begin anew when it has ended or failed, or when a run lasts too long; nanoseconds. */
-  readonly repeat?: { readonly pause: number; readonly patience: number };
+  readonly repeat?: { readonly pause: number; readonly patience?: number };
 }
 
 /** An IPC object of a VM: memory that it shares with other VMs, and the doorbells of that memory. */

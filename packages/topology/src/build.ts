@@ -37,7 +37,6 @@ export interface BuildOptions {
 /** Bytes of a window that does not say. */
 const DEFAULT_WINDOW = 0x200;
 const DEFAULT_PAUSE_NS = 1_000_000_000n;
-const DEFAULT_PATIENCE_NS = 30_000_000_000n;
 
 /** Numbers for programs: bigint only where a number would lose something. */
 export const plainOptions = (value: unknown): unknown => {
@@ -197,7 +196,7 @@ function remioDev(
       : {
           repeat: {
             pause: Number(end.repeat.pause ?? DEFAULT_PAUSE_NS),
-            patience: Number(end.repeat.patience ?? DEFAULT_PATIENCE_NS),
+            ...(end.repeat.patience === undefined ? {} : { patience: Number(end.repeat.patience) }),
           },
         }),
   };

@@ -61,7 +61,7 @@ const remioDev = z.strictObject({
   repeat: z
     .strictObject({
       pause: duration.optional().describe('Between two runs; 1s unless it says otherwise'),
-      patience: duration.optional().describe('After which a run counts as failed; 30s unless it says otherwise'),
+      patience: duration.optional().describe('After which a run counts as failed; never unless it says otherwise'),
     })
     .optional()
     .describe('Frontend: the driver begins anew, from the reset of its device on, whenever it has ended or failed'),

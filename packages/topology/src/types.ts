@@ -61,7 +61,7 @@ export interface RemioDev {
   /** Frontend: what drives it under the program `drivers`; other programs drive their devices themselves. */
   readonly driver?: DriverChoice;
   /** Frontend: the driver begins anew when it has ended or failed; nanoseconds. */
-  readonly repeat?: { readonly pause: number; readonly patience: number };
+  readonly repeat?: { readonly pause: number; readonly patience?: number };
 }
 
 /** One entry of a VM's `ipcs`; the position is the IPC hypercall's first argument. */

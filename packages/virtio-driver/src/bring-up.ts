@@ -1,5 +1,6 @@
 import { assert, err, type IrqId, ok, type Result } from '@remio/base';
 import { type GuestCpu, type GuestDeviceEnd, GuestFault } from '@remio/guest';
+import type { GuestMemory } from '@remio/guest-memory';
 import {
   ALL_RING_FEATURES,
   featureSet,
@@ -62,6 +63,12 @@ class Resets {
 }
 
 /**
+ * The driver that has a device, by the memory that it shares: one whose program has been given up may still look after
+ * it, and would reset it under the next.
+ */
+const inCharge = new WeakMap<GuestMemory, DeviceBringUp>();
+
+/**
  * A device that a driver is bringing up (3.1.1): found, reset, features negotiated. What all drivers have in common;
  * the device is not trusted, whatever it says is checked, and what it does not say is looked for.
  */
@@ -83,6 +90,8 @@ export class DeviceBringUp {
   /** A look is due. */
   #watching = false;
   readonly #resets = new Resets();
+  /** Another driver brings the device up: this one leaves it alone. */
+  #replaced = false;
 
   private constructor(
     cpu: GuestCpu,
@@ -114,12 +123,19 @@ export class DeviceBringUp {
     wanted: bigint,
     patience: Patience = PATIENCE,
   ): Promise<Result<DeviceBringUp, DriverError>> {
+    const former = inCharge.get(end.shmem);
+    if (former !== undefined) {
+      former.#replaced = true;
+      former.#live = false;
+    }
     const transport = new MmioTransport(end.window.base);
     const found = await transport.probe(cpu, deviceId);
     if (!found.ok) return found;
     const negotiated = await transport.negotiate(cpu, (wanted & ~ALL_RING_FEATURES) | end.ring);
     if (!negotiated.ok) return negotiated;
-    return ok(new DeviceBringUp(cpu, transport, negotiated.value, end, deviceId, patience));
+    const device = new DeviceBringUp(cpu, transport, negotiated.value, end, deviceId, patience);
+    inCharge.set(end.shmem, device);
+    return ok(device);
   }
 
   /**
@@ -197,13 +213,14 @@ export class DeviceBringUp {
    */
   async restart(cpu: GuestCpu, empty: () => void, lost: DriverError): Promise<Result<void, DriverError>> {
     this.#live = false;
+    if (this.#replaced) return err(lost);
     if (!this.#resets.again(this.#queues.reduce((sum, { ring }) => sum + ring.returned, 0))) {
       await this.#unlessFault(() => this.transport.fail(cpu));
       return err(lost);
     }
     const restarted = await this.#unlessFault(() => this.#restart(cpu, empty));
     if (!restarted.ok) return restarted;
-    this.#live = restarted.value.ok;
+    this.#live = restarted.value.ok && !this.#replaced;
     return restarted.value;
   }
 
@@ -250,6 +267,7 @@ export class DeviceBringUp {
       return this.#giveUp(cpu, driverError('features', '2.2.2', 'the device offers less than before its reset'));
     }
     for (const { index, config, watch } of this.#queues) {
+      if (this.#replaced) return err(driverError('needs-reset', '2.1', 'another driver has the device'));
       const set = await transport.setQueue(cpu, index, config);
       if (!set.ok) return this.#giveUp(cpu, set.error);
       watch.begin();
@@ -305,6 +323,7 @@ export class DeviceBringUp {
   async #look(): Promise<void> {
     const cpu = this.cpu;
     const looked = await this.#unlessFault(async () => {
+      if (this.#replaced) return;
       if (this.#live) await this.#events?.used();
       for (const { watch } of this.#queues) watch.look();
       const vain = this.#queues.filter(({ watch }) => watch.vain > 0);

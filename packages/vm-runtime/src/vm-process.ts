@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import type { CpuId } from '@remio/base';
 import type { GuestProgram, ProgramFactory } from '@remio/guest';
-import { sharedFile } from '@remio/hypervisor';
+import { logger, sharedFile } from '@remio/hypervisor';
 import {
   METRICS_VARIABLE,
   type MetricsAddress,
@@ -15,7 +15,6 @@ import { mapRegion } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
 import { type Topology, topologyOfProcess, type Vm } from '@remio/topology';
 import { Connection } from '@remio/transport';
-import { pino } from 'pino';
 import { hostLoop } from './host-loop.js';
 import { VmHost, type VmReport } from './vm-host.js';
 import { VmMetrics } from './vm-metrics.js';
@@ -23,6 +22,7 @@ import { VmMetrics } from './vm-metrics.js';
 /** Built-in programs by name, made from `program.options`. */
 export type ProgramTable = Readonly<Record<string, (options: object) => GuestProgram>>;
 
+const PROGRAM_FAILED = 1;
 const USAGE_ERROR = 2;
 const ENVIRONMENT_ERROR = 3;
 /** Milliseconds between reports for observers. */
@@ -66,7 +66,7 @@ export async function runVmProcess(name: string, programs: ProgramTable): Promis
   // Whoever started this process was killed, perhaps while it was loading.
   process.on('disconnect', () => process.exit(ENVIRONMENT_ERROR));
   if (process.connected === false) process.exit(ENVIRONMENT_ERROR);
-  const log = pino({ name }, pino.destination({ dest: 2, sync: true }));
+  const log = logger(name);
   const { connect, 'run-dir': runDirectory } = values;
   const claim = claimOf(values.vm, values.claim);
   if (
@@ -271,6 +271,18 @@ class VmProcess implements VmTransport {
     if (event.kind === 'vcpu-off') this.#reportLatencies();
     this.#metrics?.report(vm, event);
     this.#connection?.report(vm, event);
+    if (event.kind === 'vcpu-off' && event['vcpu'] === 0 && event['reason'] !== undefined) this.#failed(vm);
+  }
+
+  /**
+   * The program of a VM failed. Whoever holds a channel to this process has been told, and decides; an engine of containers
+   * knows only processes: it starts this one anew.
+   */
+  #failed(vm: string): void {
+    if (process.send !== undefined) return;
+    this.#log('error', { vm }, 'the program failed, and this process ends');
+    this.stop('its program failed');
+    setTimeout(() => process.exit(PROGRAM_FAILED), GOODBYE_MS);
   }
 
   #collect(scrape: Scrape): void {

@@ -125,10 +125,11 @@ async function runOnce(cpu: GuestCpu, { run, repeat }: DriverTask): Promise<stri
     // What is no plain error is a mistake of the driver's: its name tells which.
     (error: unknown) => (error instanceof Error && error.name === 'Error' ? error.message : String(error)),
   );
-  if (repeat === undefined) return running;
+  const patience = repeat?.patience;
+  if (patience === undefined) return running;
   // A run that is given up waits for ever for a device that forgot it; the next one resets the device.
   const over = { yet: false };
-  const late = sleep(cpu, repeat.patience, over).then(() => `no end within ${repeat.patience / 1e9} s`);
+  const late = sleep(cpu, patience, over).then(() => `no end within ${patience / 1e9} s`);
   const reason = await Promise.race([running, late]);
   over.yet = true;
   return reason;

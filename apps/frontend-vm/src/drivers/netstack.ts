@@ -27,6 +27,8 @@ class Station {
   readonly driver: VirtioNetDriver;
   readonly stack: NetStack;
   readonly sink: Sink = { datagrams: 0, bytes: 0 };
+  /** Answers to pings with another are late, and are not told. */
+  pingId = PING_ID;
   /** Told of every answer to a ping: its sequence number. */
   onEcho: (sequence: number) => void = () => {};
   /** Value of the counter when something for this station came last. */
@@ -48,7 +50,7 @@ class Station {
       {
         send: (frame) => this.#send(frame),
         echoReply: (_from, id, sequence) => {
-          if (id === PING_ID) this.onEcho(sequence);
+          if (id === this.pingId) this.onEcho(sequence);
         },
         datagram: (from, sourcePort, destinationPort, data) => {
           if (destinationPort === options.echoPort && sourcePort !== options.echoPort) {
@@ -165,8 +167,9 @@ export const netstack =
   async (cpu, end, vm) => {
     const station = await Station.open(cpu, end, options);
     vm.report({ kind: 'station', device: end.name, address: formatIpv4(options.address), mtu: station.driver.mtu });
-    if (options.ping !== undefined)
-      vm.report({ kind: 'ping', device: end.name, ...(await ping(cpu, station, options.ping)) });
+    for (let round = 0; options.ping !== undefined && round < options.ping.rounds; round += 1) {
+      vm.report({ kind: 'ping', device: end.name, ...(await ping(cpu, station, options.ping, PING_ID + round)) });
+    }
     if (options.udp !== undefined)
       vm.report({ kind: 'udp', device: end.name, ...(await udp(cpu, station, options.udp)) });
     const worked = options.ping !== undefined || options.udp !== undefined;
@@ -191,7 +194,9 @@ async function ping(
   cpu: GuestCpu,
   station: Station,
   { to, count, interval, timeout, size }: NonNullable<NetstackOptions['ping']>,
+  id: number,
 ): Promise<object> {
+  station.pingId = id & 0xffff;
   const data = Uint8Array.from({ length: Math.min(size, station.stack.dataMax) }, (_, n) => n & 0xff);
   const sent: bigint[] = [];
   const times = new Map<number, number>();
@@ -205,7 +210,7 @@ async function ping(
   for (let sequence = 0; sequence < count; sequence += 1) {
     await station.serve(start + BigInt(sequence) * BigInt(interval), () => false);
     sent.push(cpu.counter());
-    station.stack.ping(to, PING_ID, sequence & 0xffff, data);
+    station.stack.ping(to, station.pingId, sequence & 0xffff, data);
   }
   await station.serve(cpu.counter() + BigInt(timeout), () => times.size === count);
   const all = [...times.values()];

@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { METRICS_VARIABLE, parseMetricsAddress } from '@remio/metrics';
 import { topologyOfProcess } from '@remio/topology';
-import { pino } from 'pino';
+import { logger } from './logger.js';
 import { HypervisorService } from './service.js';
 
 const USAGE_ERROR = 2;
@@ -19,7 +19,7 @@ const { values } = parseArgs({
     metrics: { type: 'string' },
   },
 });
-const log = pino({ name: 'hypervisor' }, pino.destination({ dest: 2, sync: true }));
+const log = logger('hypervisor');
 
 if ((values.topology ?? values.checked) === undefined || values.endpoint === undefined) {
   console.error(

@@ -1,8 +1,9 @@
+import { openSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { assert, type VmId } from '@remio/base';
+import { assert, type CpuId, err, ok, type Result, type VmId } from '@remio/base';
 import { type MetricsAddress, MetricsEndpoint, type Scrape, showAddress } from '@remio/metrics';
 import type { VmKind, VmRecord } from '@remio/protocol';
-import { createRegion } from '@remio/shared-memory';
+import { createRegion, lockFile } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
 import { hostNeeds, kindOf, type Topology } from '@remio/topology';
 import { hostTime, Listener, type Peer, SessionRoutes } from '@remio/transport';
@@ -24,8 +25,26 @@ export interface ServiceOptions {
   log(level: 'info' | 'warn' | 'error', fields: object, message: string): void;
 }
 
+const SHARED_FILE = /^shmem-\d+$/;
+
 /** Name of the file of a shared memory in the run directory. */
 export const sharedFile = (runDirectory: string, id: number): string => join(runDirectory, `shmem-${id}`);
+
+/**
+ * Takes a run directory for this process, and removes the memories of one that was killed: whoever still maps them keeps
+ * what it has, and nobody finds them any more.
+ */
+function claimRunDirectory(path: string): Result<void, string> {
+  try {
+    // Held until the process ends.
+    const lock = openSync(join(path, 'hypervisor.lock'), 'w', 0o600);
+    if (!lockFile(lock)) return err(`another hypervisor uses ${path}; give this one a directory of its own`);
+    for (const name of readdirSync(path)) if (SHARED_FILE.test(name)) rmSync(join(path, name));
+    return ok(undefined);
+  } catch (error) {
+    return err(`run directory ${path} cannot be used: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
 
 /** The hypervisor as a process: the platform on one side, peers on the other. */
 export class HypervisorService {
@@ -72,6 +91,8 @@ export class HypervisorService {
   static async start(options: ServiceOptions): Promise<HypervisorService> {
     const { topology, runDirectory } = options;
     if (runDirectory !== undefined) {
+      const claimed = claimRunDirectory(runDirectory);
+      if (!claimed.ok) throw new Error(claimed.error);
       for (const memory of topology.sharedMemories) {
         const made = createRegion(sharedFile(runDirectory, memory.id), memory.size);
         if (!made.ok) throw new Error(made.error);
@@ -283,8 +304,17 @@ export class HypervisorService {
     else if (event.kind === 'core') {
       const { code } = event.event;
       this.#coreEvents.set(code, (this.#coreEvents.get(code) ?? 0) + 1);
-      this.#options.log('warn', event.event, 'core event');
-    } else if (event.kind !== 'power') this.#options.log('warn', event, event.kind);
+      this.#options.log('warn', { ...event.event, ...this.#placeOf(event.event.cpu) }, 'core event');
+    } else if (event.kind !== 'power') {
+      const { kind, ...fields } = event;
+      this.#options.log('warn', { ...fields, ...this.#placeOf(event.cpu) }, kind);
+    }
+  }
+
+  /** A CPU for the log: the VM's name, and which of its vCPUs it is. */
+  #placeOf(cpu: CpuId): object {
+    const vm = this.#options.topology.vms.find(({ cpus }) => cpus.includes(cpu));
+    return vm === undefined ? { cpu } : { vm: vm.name, vcpu: vm.cpus.indexOf(cpu), cpu };
   }
 
   #armDeadline(): void {

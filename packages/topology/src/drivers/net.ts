@@ -23,6 +23,9 @@ export const netstackSchema = z.strictObject({
     .strictObject({
       to: ipv4,
       count: from(1, 65_536).optional().describe('Pings; 10 unless it says otherwise'),
+      rounds: count
+        .optional()
+        .describe('How often so many are sent, each time with a report; 1 unless it says otherwise'),
       interval: duration.optional().describe('10ms unless it says otherwise'),
       timeout: duration.optional().describe('How long the last ones are waited for; 1s unless it says otherwise'),
       size: from(0, DATA_MAX).optional().describe('Bytes of data; 56 unless it says otherwise'),
@@ -54,6 +57,7 @@ export interface NetstackOptions {
   readonly ping?: {
     readonly to: number;
     readonly count: number;
+    readonly rounds: number;
     readonly interval: number;
     readonly timeout: number;
     readonly size: number;
@@ -78,6 +82,7 @@ export function netstackOptions(driver: z.output<typeof netstackSchema>): Netsta
           : {
               to: ping.to,
               count: ping.count ?? 10,
+              rounds: ping.rounds ?? 1,
               interval: Number(ping.interval ?? 10n * MILLISECOND),
               timeout: Number(ping.timeout ?? 1000n * MILLISECOND),
               size: ping.size ?? 56,

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# What a container of the image `remio` runs: `hypervisor`, `backend-vm` or `frontend-vm` with the arguments of that
+# process, or `make-disks BYTES FILE...`, which makes the disks that are not there yet.
+set -euo pipefail
+what=${1:-}
+[ $# -gt 0 ] && shift
+case "$what" in
+  hypervisor) exec node /app/apps/hypervisor/dist/service/main.js "$@" ;;
+  backend-vm | frontend-vm) exec node "/app/apps/$what/dist/main.js" "$@" ;;
+  make-disks)
+    size=$1
+    shift
+    for disk in "$@"; do
+      [ -e "$disk" ] || truncate -s "$size" "$disk"
+    done
+    ;;
+  *)
+    echo "run: expected hypervisor, backend-vm, frontend-vm or make-disks, not '$what'" >&2
+    exit 2
+    ;;
+esac

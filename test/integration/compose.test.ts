@@ -1,0 +1,261 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { root } from './run-remio.js';
+
+const PROJECT = `remio-test-${process.pid}`;
+const GUESTS = ['guest0', 'guest1', 'guest2', 'guest3'];
+/** Milliseconds: for what takes seconds on a machine that is not busy. */
+const PATIENCE = 90_000;
+
+const docker = (...args: readonly string[]): { readonly code: number | null; readonly out: string } => {
+  const { status, stdout, stderr } = spawnSync('docker', args, { encoding: 'utf8' });
+  return { code: status, out: `${stdout}${stderr}`.trim() };
+};
+
+/** Whether there is an engine; in CI there must be. */
+function hasEngine(): boolean {
+  const works = docker('info').code === 0;
+  if (!works && process.env['CI'] === undefined) console.warn('compose: left out, no Docker engine answers here');
+  return works || process.env['CI'] !== undefined;
+}
+
+let prometheus = '';
+
+const page = readFileSync(join(root, 'docs', 'operations.md'), 'utf8');
+
+/** `npm run compose -- …`, a command of docs/operations.md. */
+function compose(command: string): string {
+  const args = command.split(' ');
+  expect(page).toMatch(new RegExp(`^npm run compose -- ${command}( *#.*)?$`, 'm'));
+  const env = {
+    ...process.env,
+    COMPOSE_PROJECT_NAME: PROJECT,
+    REMIO_PROMETHEUS_PORT: new URL(prometheus).port,
+    DOCKER_BUILDKIT: '0',
+  };
+  const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', 'compose', '--', ...args], {
+    cwd: root,
+    env,
+    encoding: 'utf8',
+    maxBuffer: 2 ** 26,
+  });
+  if (status !== 0) throw new Error(`compose ${command} ended with ${status}:\n${stdout}\n${stderr}`);
+  return `${stdout}${stderr}`;
+}
+
+/** A container of the project. */
+interface Container {
+  readonly id: string;
+  readonly service: string;
+  readonly state: {
+    readonly Status: string;
+    readonly Pid: number;
+    readonly ExitCode: number;
+    readonly Health?: { readonly Status: string };
+  };
+  readonly restarts: number;
+}
+
+function containers(): readonly Container[] {
+  const ids = docker('ps', '-aq', '--filter', `label=com.docker.compose.project=${PROJECT}`).out.split('\n');
+  const known = ids.filter((id) => id !== '');
+  if (known.length === 0) return [];
+  const { out } = docker('inspect', ...known);
+  const inspected = JSON.parse(out) as readonly {
+    readonly Id: string;
+    readonly Config: { readonly Labels: Readonly<Record<string, string>> };
+    readonly State: Container['state'];
+    readonly RestartCount: number;
+  }[];
+  return inspected.map(({ Id, Config, State, RestartCount }) => ({
+    id: Id,
+    service: Config.Labels['com.docker.compose.service'] ?? '',
+    state: State,
+    restarts: RestartCount,
+  }));
+}
+
+const containerOf = (service: string): Container => {
+  const found = containers().find((container) => container.service === service);
+  if (found === undefined) throw new Error(`no container of ${service}`);
+  return found;
+};
+
+/** What a query of Prometheus gives, by the labels that are asked for. */
+async function query(expr: string, ...labels: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  const response = await fetch(`${prometheus}/api/v1/query?query=${encodeURIComponent(expr)}`);
+  const { data } = (await response.json()) as {
+    readonly data: {
+      readonly result: readonly {
+        readonly metric: Readonly<Record<string, string>>;
+        readonly value: [number, string];
+      }[];
+    };
+  };
+  return new Map(
+    data.result.map(({ metric, value }) => [labels.map((label) => metric[label]).join(' '), Number(value[1])]),
+  );
+}
+
+/** Names of the alerts that fire now. */
+async function firing(): Promise<readonly string[]> {
+  const response = await fetch(`${prometheus}/api/v1/alerts`);
+  const { data } = (await response.json()) as {
+    readonly data: {
+      readonly alerts: readonly { readonly state: string; readonly labels: { readonly alertname: string } }[];
+    };
+  };
+  return data.alerts.filter(({ state }) => state === 'firing').map(({ labels }) => labels.alertname);
+}
+
+/** Waits until something is so; says what was so instead when patience ends. */
+async function until(
+  what: string,
+  is: () => Promise<boolean> | boolean,
+  told: () => unknown = () => '',
+): Promise<void> {
+  for (const start = Date.now(); ; ) {
+    if (await is()) return;
+    if (Date.now() - start > PATIENCE) {
+      const logs = docker('ps', '-a', '--filter', `label=com.docker.compose.project=${PROJECT}`).out;
+      throw new Error(`in vain: ${what}; ${JSON.stringify(await told())}\n${logs}\n${compose('logs --tail=15')}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
+const verified = (): Promise<ReadonlyMap<string, number>> =>
+  query('sum by (vm, device) (remio_verified_bytes_total)', 'vm', 'device');
+
+/** Waits until each of these devices has verified more than it had; counts begin anew with a process. */
+async function moreVerified(kind: 'disk' | 'net'): Promise<void> {
+  const keys = GUESTS.map((guest, n) => `${guest} ${kind}${n}`);
+  const least = new Map<string, number>();
+  const moved = new Set<string>();
+  await until(
+    `every ${kind} goes on`,
+    async () => {
+      const now = await verified();
+      for (const key of keys) {
+        const value = now.get(key);
+        if (value === undefined) continue;
+        if (value > (least.get(key) ?? value)) moved.add(key);
+        least.set(key, Math.min(value, least.get(key) ?? value));
+      }
+      return moved.size === keys.length;
+    },
+    () => [Object.fromEntries(least), [...moved]],
+  );
+}
+
+describe.skipIf(!hasEngine())('npm run compose', () => {
+  beforeAll(async () => {
+    const port = await new Promise<number>((resolve) => {
+      const server = createServer().listen(0, '127.0.0.1', () => {
+        const at = server.address();
+        server.close(() => resolve(typeof at === 'object' && at !== null ? at.port : 0));
+      });
+    });
+    prometheus = `http://127.0.0.1:${port}`;
+    compose('build');
+  }, 300_000);
+
+  afterAll(() => {
+    compose('down --volumes --timeout 2');
+  }, 60_000);
+
+  it('boots a hypervisor, two backends and four frontends, which do verified I/O', async () => {
+    compose('up -d');
+    const healthy = ['hypervisor', 'disks', 'lan', 'frontend', 'frontend', 'frontend', 'frontend', 'prometheus'].sort();
+    const are = (): readonly string[] =>
+      containers()
+        .filter(({ state }) => state.Health?.Status === 'healthy')
+        .map(({ service }) => service)
+        .sort();
+    await until('all are healthy', () => JSON.stringify(are()) === JSON.stringify(healthy), are);
+    expect(compose('ps')).toContain('healthy');
+    expect(containerOf('make-disks').state).toMatchObject({ Status: 'exited', ExitCode: 0 });
+    await moreVerified('disk');
+    await moreVerified('net');
+    expect(compose('logs --tail=15')).toMatch(/"level":"info".*"vm":"disks".*"msg":"a process attached"/);
+    expect([...(await query('remio_mismatches_total > 0', 'vm', 'device'))]).toEqual([]);
+    expect([...(await query('up == 0', 'instance'))]).toEqual([]);
+  }, 240_000);
+
+  it('runs without root, without capabilities, on a file system that cannot be written', () => {
+    const { id } = containerOf('disks');
+    expect(docker('exec', id, 'id', '-u').out).toBe('1000');
+    expect(docker('exec', id, 'grep', 'CapEff', '/proc/1/status').out).toMatch(/0000000000000000$/);
+    expect(docker('exec', id, 'touch', '/app/x').out).toMatch(/Read-only file system/);
+    expect(docker('exec', id, 'stat', '-c', '%a', '/run/remio').out).toBe('700');
+  });
+
+  it('gives no VM to an instance too many, which ends with code 3 and names the limit', async () => {
+    compose('up -d --no-recreate --scale frontend=5');
+    let surplus: string | undefined;
+    await until('the fifth ends with code 3', () => {
+      surplus ??= containers().find(({ service, state }) => service === 'frontend' && state.ExitCode === 3)?.id;
+      return surplus !== undefined;
+    });
+    expect(docker('logs', surplus ?? '').out).toMatch(/4 frontend VMs .*guest0, guest1, guest2, guest3/);
+    compose('up -d --no-recreate --scale frontend=4');
+    await moreVerified('net');
+  }, 240_000);
+
+  it('starts a backend again that was killed; its disks go on, and so does the network all the time', async () => {
+    const { restarts, state } = containerOf('disks');
+    const faults = await query('sum(remio_mismatches_total)');
+    process.kill(state.Pid, 'SIGKILL');
+    await until('the engine starts it', () => containerOf('disks').restarts > restarts);
+    await moreVerified('net');
+    const restarted = async (): Promise<boolean> =>
+      ((await query('remio_vm_restarts_total{vm="disks"}', 'vm')).get('disks') ?? 0) > 0;
+    await until('the hypervisor gives it its VM', restarted);
+    await moreVerified('disk');
+    expect(await query('sum(remio_mismatches_total)')).toEqual(faults);
+    expect(await query('remio_vm_restarts_total{vm="lan"}', 'vm')).toEqual(new Map([['lan', 0]]));
+  }, 240_000);
+
+  it('ends accesses to a frozen backend at their deadline, raises alerts, and takes it again', async () => {
+    const { restarts } = containerOf('lan');
+    compose('pause lan');
+    const told = new Set<string>();
+    const alerts = async (): Promise<boolean> => {
+      for (const name of await firing()) told.add(name);
+      return told.has('RemioDeadlineMissed') && told.has('RemioBackendGone');
+    };
+    await until('deadlines and alerts', alerts, () => [...told]);
+    await moreVerified('disk');
+    compose('unpause lan');
+    // It was cut off while it was silent, so it ends, and comes back as another.
+    await until('it comes back', () => containerOf('lan').restarts > restarts);
+    await moreVerified('net');
+    await until('the alert ends', async () => !(await firing()).includes('RemioBackendGone'));
+    expect([...(await query('remio_mismatches_total > 0', 'vm', 'device'))]).toEqual([]);
+  }, 240_000);
+
+  it('comes back whole when its hypervisor was killed', async () => {
+    const { restarts, state } = containerOf('hypervisor');
+    process.kill(state.Pid, 'SIGKILL');
+    await until('the engine starts it', () => containerOf('hypervisor').restarts > restarts);
+    const absent = async (): Promise<ReadonlyMap<string, number>> => query('remio_vm_attached == 0', 'vm');
+    await until(
+      'every VM has a process',
+      async () => (await query('sum(remio_vm_attached)')).get('') === GUESTS.length + 2,
+      async () => [...(await absent())],
+    );
+    await moreVerified('disk');
+    await moreVerified('net');
+  }, 240_000);
+
+  it('leaves nothing', () => {
+    compose('down --volumes --timeout 2');
+    const filter = ['--filter', `label=com.docker.compose.project=${PROJECT}`];
+    expect(docker('ps', '-aq', ...filter).out).toBe('');
+    expect(docker('volume', 'ls', '-q', ...filter).out).toBe('');
+    expect(docker('network', 'ls', '-q', ...filter).out).toBe('');
+  }, 60_000);
+});
