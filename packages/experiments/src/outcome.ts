@@ -26,8 +26,8 @@ export interface Outcome {
   readonly latency: Latencies;
   /** Of the noisy frontends, if there are any. */
   readonly noisy?: { readonly throughput: number; readonly latency: Latencies };
-  /** Per operation, over the whole run with its start. */
-  readonly perOperation: { readonly accesses: number; readonly notifications: number; readonly interrupts: number };
+  /** Per operation: remote register accesses, interrupts that the backend raised. */
+  readonly perOperation: { readonly accesses: number; readonly interrupts: number };
   /** Nanoseconds of one access, on average, by hop; virtual time only. */
   readonly hops?: Readonly<Record<Hop, number>>;
   /** Remote accesses in the time that counts; virtual time only. */

@@ -43,9 +43,6 @@ interface LoadReport {
   readonly bytes: number;
   readonly errors: number;
   readonly latency: string;
-  readonly accesses: number;
-  readonly notifications: number;
-  readonly interrupts: number;
 }
 
 class PointRun {
@@ -177,12 +174,24 @@ class PointRun {
   }
 
   #snapshot(): Snapshot {
-    const { hops } = this.#world;
-    return { use: this.#world.use(), hops: { ...hops.total }, accesses: hops.count };
+    const { hops, platform, topology } = this.#world;
+    const counts = { accesses: 0, notifications: 0 };
+    for (const vm of topology.vms) {
+      if (!vm.name.startsWith(FRONTEND)) continue;
+      for (const device of platform.deviceStats(vm.id)) {
+        counts.accesses += device.accesses;
+        counts.notifications += device.notifications;
+      }
+    }
+    return { use: this.#world.use(), hops: { ...hops.total }, accesses: hops.count, counts };
   }
 
   #outcome(): Outcome {
     const { duration } = this.#settings.measure;
+    const before = this.#before;
+    const after = this.#after;
+    const counted = (of: (counts: Snapshot['counts']) => number): number =>
+      after === undefined || before === undefined ? 0 : of(after.counts) - of(before.counts);
     const measured = [...this.#reports].filter(([name]) => name.startsWith(FRONTEND)).map(([, report]) => report);
     const noise = [...this.#reports].filter(([name]) => name.startsWith(NOISY)).map(([, report]) => report);
     const sum = (of: (report: LoadReport) => number): number =>
@@ -190,8 +199,6 @@ class PointRun {
     const operations = sum((report) => report.operations);
     const per = (total: number): number => (operations === 0 ? 0 : total / operations);
     const { platform, topology } = this.#world;
-    const before = this.#before;
-    const after = this.#after;
     const accesses = (after?.accesses ?? 0) - (before?.accesses ?? 0);
     const hop = (name: Hop): number =>
       accesses === 0 ? 0 : ((after?.hops[name] ?? 0) - (before?.hops[name] ?? 0)) / accesses;
@@ -211,9 +218,8 @@ class PointRun {
             },
           }),
       perOperation: {
-        accesses: per(sum((report) => report.accesses)),
-        notifications: per(sum((report) => report.notifications)),
-        interrupts: per(sum((report) => report.interrupts)),
+        accesses: per(counted((counts) => counts.accesses)),
+        interrupts: per(counted((counts) => counts.notifications)),
       },
       hops: Object.fromEntries(HOPS.map((name) => [name, hop(name)])) as Record<Hop, number>,
       accesses,
@@ -229,6 +235,8 @@ interface Snapshot {
   readonly use: readonly CpuUse[];
   readonly hops: Readonly<Record<Hop, number>>;
   readonly accesses: number;
+  /** What the devices of the measured frontends did: accesses, interrupts raised. */
+  readonly counts: { readonly accesses: number; readonly notifications: number };
 }
 
 const groupOf = (vm: string): string =>

@@ -1,0 +1,74 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { RunningRemio, remio } from './run-remio.js';
+
+const directory = mkdtempSync(join(tmpdir(), 'remio-experiment-'));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const file = join(directory, 'small.yaml');
+const write = (extra = ''): void =>
+  writeFileSync(
+    file,
+    `name: small
+title: Small
+measure: { warm_up: 1ms, duration: 2ms }
+workload: { type: mmio }
+sweep: { platform.frontends: [1, 2, 4] }
+repetitions: 2
+${extra}`,
+  );
+
+describe('remio experiment', () => {
+  it('makes runs in processes of its own, the same as one process makes; tells where the report is', async () => {
+    write();
+    const [one, two] = [join(directory, 'one'), join(directory, 'two')];
+    const first = await remio('experiment', file, '--out', one, '--parallel', '2');
+    expect(first).toMatchObject({ code: 0, stderr: '' });
+    expect(first.stdout).toContain(`report: ${join(one, 'report.html')}`);
+    const second = await remio('experiment', file, '--out', two, '--parallel', '1', '--json');
+    expect(second.code).toBe(0);
+    expect(JSON.parse(second.stdout)).toMatchObject({ folder: two, points: [{ failures: [] }, {}, {}] });
+    for (const name of ['runs.json', 'runs.csv', 'report.html', 'plots/throughput.svg']) {
+      expect(readFileSync(join(one, name), 'utf8')).toBe(readFileSync(join(two, name), 'utf8'));
+    }
+    const compared = await remio('experiment', 'compare', one, two);
+    expect(compared.code).toBe(0);
+    expect(compared.stdout).toContain('+0.0%');
+  });
+
+  it('is stopped by Ctrl-C, keeps what is done, and goes on', async () => {
+    write('');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('duration: 2ms', 'duration: 400ms'));
+    const out = join(directory, 'stopped');
+    const running = new RunningRemio(['experiment', file, '--out', out, '--parallel', '1']);
+    const journal = join(out, 'journal.jsonl');
+    while (!existsSync(journal) || readFileSync(journal, 'utf8') === '') await new Promise((go) => setTimeout(go, 20));
+    running.process.kill('SIGINT');
+    const { code, stdout } = await running.ended;
+    expect(code).toBe(130);
+    expect(stdout).toContain(`go on with: remio experiment --resume ${out}`);
+    const before = readFileSync(journal, 'utf8');
+    expect(existsSync(join(out, 'report.html'))).toBe(true);
+    expect((await remio('experiment', '--resume', out)).code).toBe(0);
+    const after = readFileSync(journal, 'utf8');
+    expect(after.startsWith(before)).toBe(true);
+    expect(after.trim().split('\n')).toHaveLength(6);
+  });
+
+  it.each([
+    ['a mistake in the file', ['experiment', file], /no parameter platform.frontend[\s\S]*small.yaml:\d+:\d+/],
+    ['no file', ['experiment', join(directory, 'none.yaml')], /there is no file/],
+    ['an unknown name', ['experiment', 'run', 'none'], /no experiment is called none; there are backend-structure/],
+    ['nothing', ['experiment'], /give the file of an experiment/],
+    ['a folder that is none', ['experiment', '--resume', directory], /no folder of an experiment/],
+    ['zero processes', ['experiment', file, '--parallel', '0'], /expected/],
+  ])('%s: exit code 2, no stack trace', async (_, args, message) => {
+    writeFileSync(file, 'name: small\ntitle: Small\nsweep: { platform.frontend: [1] }\n');
+    const { code, stderr } = await remio(...args);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(message);
+    expect(stderr).not.toMatch(/^\s+at /m);
+  });
+});

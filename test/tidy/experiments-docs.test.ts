@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { COST_NAMES, costModel, loadBoard, nanosecondsOf } from '@remio/board';
+import { PARAMETERS, readPlan, shippedNames } from '@remio/experiments';
+import { describe, expect, it } from 'vitest';
+
+const page = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'experiments.md'), 'utf8');
+
+describe('docs/experiments.md', () => {
+  it('has every cost of the model, with its value', () => {
+    const board = loadBoard({ name: 'zcu104' });
+    if (!board.ok) throw new Error(board.error);
+    const model = costModel(board.value);
+    const rows = [...page.matchAll(/^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) \|/gm)].map(([, name, cycles, ns]) => [
+      name,
+      Number(cycles),
+      Math.round(Number(ns)),
+    ]);
+    expect(rows).toEqual(COST_NAMES.map((name) => [name, model.figures[name].value, nanosecondsOf(model, name)]));
+  });
+
+  it('says that all of them are estimates, as long as they are', () => {
+    const board = loadBoard({ name: 'zcu104' });
+    if (!board.ok) throw new Error(board.error);
+    const published = Object.entries(costModel(board.value).figures).filter(([, { basis }]) => basis === 'published');
+    expect(published).toEqual([]);
+    expect(page).toContain('**No latency of Remote I/O has been published. Every cost below is our estimate**');
+  });
+
+  it('names every parameter and every experiment', () => {
+    const missing = PARAMETERS.filter((parameter) => !page.includes(`\`${parameter.split('.').at(-1)}\``));
+    expect(missing.filter((parameter) => parameter !== 'costs.clock_hz')).toEqual([]);
+    expect(shippedNames().filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  it('shows an experiment that is one', () => {
+    const [example] = [...page.matchAll(/```yaml\n(name: [^`]*)```/g)].map(([, text = '']) => text);
+    const { plan, text } = readPlan(example ?? '', 'docs/experiments.md');
+    expect([text, plan?.points.length]).toEqual(['', 6]);
+  });
+});
