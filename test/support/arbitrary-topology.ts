@@ -58,7 +58,7 @@ const parts = fc.record({
       name: vmName,
       cpus: fc.integer({ min: 1, max: 3 }),
       list: fc.boolean(),
-      regions: fc.integer({ min: 1, max: 3 }),
+      regions: fc.integer({ min: 0, max: 3 }),
       placed: fc.boolean(),
     }),
     {

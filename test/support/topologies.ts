@@ -43,10 +43,6 @@ export const readShipped = (file: string): TopologyOfText => topologyOfText(read
 export const isWithinLimits = ({ topology, text, file }: TopologyOfText): boolean =>
   exportBao(topology, text, { file, label: basename(file), relocate: (path) => path }).ok;
 
-/** Whether a topology can be exported at all, for a Bao with wider messages if need be. */
-export const isExportable = ({ topology, text, file }: TopologyOfText): boolean =>
-  exportBao(topology, text, { file, label: basename(file), relocate: (path) => path, wide: true }).ok;
-
 /** @throws Error with what stands against the export */
 export function exportOf({ topology, text, file }: TopologyOfText, options: Partial<ExportOptions> = {}): BaoExport {
   const exported = exportBao(topology, text, { file, label: basename(file), relocate: (path) => path, ...options });

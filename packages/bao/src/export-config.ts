@@ -20,11 +20,20 @@ export const CPUMAP_BITS = 64;
 
 /**
  * The topology as `struct config` of Bao. Every value names the line of the topology that it came from.
+ * @param assumed VMs whose memory the topology does not say
  * @param label name of the topology's file, for comments
  */
-export function configText(topology: Topology, source: TopologyText, label: string): string {
+export function configText(
+  topology: Topology,
+  assumed: ReadonlySet<string>,
+  source: TopologyText,
+  label: string,
+): string {
   const names = imageNames(topology);
-  const at = (path: Path): string => `${commentText(label)}:${source.lineOf(path)}`;
+  const at = (path: Path): string => {
+    const place = `${commentText(label)}:${source.lineOf(path)}`;
+    return path[2] === 'memory' && assumed.has(String(path[1])) ? `assumed: ${place} gives it no memory` : place;
+  };
   const config = struct(
     field('shmemlist_size', decimal(topology.sharedMemories.length)),
     field(

@@ -29,12 +29,8 @@ export function checkExport(topology: Topology, { error, limit, warning }: Telle
   for (const vm of topology.vms) {
     const path: Path = ['vms', vm.name];
     if (vm.memory.length === 0) {
-      error(
-        'bao-memory',
-        path,
-        `VM ${vm.name} has no memory to load its image to`,
-        'add memory: [{ base: 0x…, size: … }]',
-      );
+      const message = `VM ${vm.name} has no memory to load its image to: it gets 64 MiB`;
+      warning('bao-memory', path, message, 'add memory: [{ base: 0x…, size: … }]');
     }
     const beyond = vm.cpus.find((cpu) => cpu >= CPUMAP_BITS);
     if (beyond !== undefined) {

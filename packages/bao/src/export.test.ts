@@ -82,7 +82,6 @@ describe('the export for Bao', () => {
   });
 
   it.each([
-    ['bao-memory', (text: string) => text.replace(/ {4}memory: .*phys: 0x10000000 }]\n/, ''), 6],
     ['bao-limits', (text: string) => text.replaceAll('bind_key: 1,', 'bind_key: 256,'), 11],
     ['bao-limits', (text: string) => text.replace('interrupt: 79', 'interrupt: 300'), 16],
     ['bao-window', (text: string) => text.replace('0xa003e00', '0xa003a00'), 17],
@@ -99,6 +98,18 @@ describe('the export for Bao', () => {
     expect(problemsOf(pair(change))).toContainEqual(
       expect.objectContaining({ rule, severity: 'error', place: expect.objectContaining({ line }) }),
     );
+  });
+
+  it('gives memory to a VM that has none, where nothing else of it lies, and says so', () => {
+    const text = pair((given) =>
+      given
+        .replace(/ {4}memory: .*phys: 0x10000000 }]\n/, '')
+        .replaceAll('0xd0000000', '0x10000000')
+        .replace('base: 0x10000000, size: 1MiB }', 'base: 0x80000000, size: 1MiB }'),
+    );
+    expect(problemsOf(text)).toEqual([expect.objectContaining({ rule: 'bao-memory', severity: 'warning' })]);
+    const config = fileOf(exportOf(topologyOfText(text)), 'config.c');
+    expect(config).toContain('.base = 0x14000000, /* assumed: test.yaml:6 gives it no memory */');
   });
 
   it('takes the limits of the reference for warnings where Bao is wider', () => {

@@ -1,5 +1,6 @@
 import { ok, type Result } from '@remio/base';
 import type { Topology } from '@remio/topology';
+import { withMemory } from './assumed-memory.js';
 import { buildNote } from './build-note.js';
 import { configText } from './export-config.js';
 import { deviceModelFile } from './export-device-model.js';
@@ -57,9 +58,10 @@ export function exportBao(
   checkExport(topology, { error: tell('error'), limit: wide ? warning : tell('error'), warning });
   if (problems.some(({ severity }) => severity === 'error')) return { ok: false, error: problems };
 
-  const files: ExportFile[] = [{ name: 'config.c', text: configText(topology, source, label) }];
-  for (const vm of topology.vms) {
-    const { dts, dtsi } = vmTree(topology, vm, source, label);
+  const { topology: whole, assumed } = withMemory(topology);
+  const files: ExportFile[] = [{ name: 'config.c', text: configText(whole, assumed, source, label) }];
+  for (const vm of whole.vms) {
+    const { dts, dtsi } = vmTree(whole, vm, source, label);
     files.push({ name: `${vm.name}.dts`, text: dts }, { name: `${vm.name}.dtsi`, text: dtsi });
     if (vm.remioDevs.every(({ type }) => type === 'frontend')) continue;
     const model = deviceModelFile(topology, vm, source, label);
@@ -67,7 +69,7 @@ export function exportBao(
     for (const { path, message, fix } of model.gaps) warning('bao-device-model', path, message, fix);
   }
   files.push({ name: SIDECAR_NAME, text: sidecarText(topology, source, label, relocate) });
-  files.push({ name: 'BUILD.md', text: buildNote(topology, source, label) });
+  files.push({ name: 'BUILD.md', text: buildNote(whole, source, label) });
   return ok({ files, warnings: problems });
 }
 

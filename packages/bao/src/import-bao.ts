@@ -190,6 +190,7 @@ class BaoImport {
     own: Sidecar['vms'][number] | undefined,
   ): DraftVm {
     this.#lostOfVm(vm, name);
+    const hasNone = Array.isArray(own?.fields['memory']) && own.fields['memory'].length === 0;
     const comments: string[] = [];
     const remioDevs = vm.remioDevs.map((dev, dm): DraftEnd => {
       const said = own?.remioDevs.find(({ bindKey }) => bindKey === dev.bindKey);
@@ -205,12 +206,16 @@ class BaoImport {
     return {
       name,
       cpus,
-      memory: vm.regions.map(({ base, size, phys }) => ({ base, size, ...(phys === undefined ? {} : { phys }) })),
+      memory: (hasNone ? [] : vm.regions).map(({ base, size, phys }) => ({
+        base,
+        size,
+        ...(phys === undefined ? {} : { phys }),
+      })),
       remioDevs,
       ipcs: vm.ipcs.map((ipc, n) =>
         this.#ipc(ipc, `IPC object ${n} of VM ${name}`, config, memoryNames, own?.ipcs[n] ?? {}),
       ),
-      fields: own === undefined ? {} : (relocated(own.fields, this.#options.relocate) as RawMap),
+      fields: own === undefined ? {} : (relocated(without(own.fields, 'memory'), this.#options.relocate) as RawMap),
       comments,
     };
   }

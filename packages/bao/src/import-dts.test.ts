@@ -39,10 +39,17 @@ const saidByTrees = ({ arch, vms }: Topology): unknown => ({
   vms: vms.map(({ name, cpus, memory, remioDevs, ipcs }) => ({
     name,
     cpus: cpus.length,
-    memory: memory.map(({ base, size }) => [base, size]),
+    // One that the topology does not say is assumed.
+    memory: memory.length === 0 ? undefined : memory.map(({ base, size }) => [base, size]),
     ends: remioDevs.map(({ type, window, interrupt, shmem }) => [type, window, interrupt, shmem.base, shmem.size]),
     ipcs: ipcs.map(({ shmem, interrupts }) => [shmem.base, shmem.size, interrupts]),
   })),
+});
+
+/** The same, without what the export assumed. */
+const likeness = (shown: Topology, from: Topology): Topology => ({
+  ...shown,
+  vms: shown.vms.map((vm, n) => (from.vms[n]?.memory.length === 0 ? { ...vm, memory: [] } : vm)),
 });
 
 /** Boards of which there are synthetic ones only are imported as what they are like. */
@@ -59,7 +66,8 @@ describe('the trees of an export', () => {
       .map((file) => [file.replace(/^.*\//, ''), readShipped(file)] as const)
       .filter(([, { topology }]) => fits(topology)),
   )('show what the topology says: %s', (_, from) => {
-    expect(saidByTrees(importedTrees(exportOf(from), boardOf(from.topology)))).toEqual(saidByTrees(from.topology));
+    const shown = importedTrees(exportOf(from), boardOf(from.topology));
+    expect(saidByTrees(likeness(shown, from.topology))).toEqual(saidByTrees(from.topology));
   });
 
   it('show what the topology says, of any kind', { timeout: 120_000 }, () => {
@@ -74,9 +82,8 @@ describe('the trees of an export', () => {
             ipcs.every(({ size, shmem }) => from.topology.sharedMemories[shmem.id]?.size === size),
           ),
         );
-        expect(saidByTrees(importedTrees(exportOf(from, { wide: true }), boardOf(from.topology)))).toEqual(
-          saidByTrees(from.topology),
-        );
+        const shown = importedTrees(exportOf(from, { wide: true }), boardOf(from.topology));
+        expect(saidByTrees(likeness(shown, from.topology))).toEqual(saidByTrees(from.topology));
       }),
       { numRuns: 60 },
     );

@@ -3,7 +3,7 @@ import type { Place } from '@remio/topology';
 /** Rules of the export, with what each says. docs/bao.md explains them to users. */
 export const EXPORT_RULES = {
   'bao-board': 'Bao has a platform for the board.',
-  'bao-memory': 'Every VM has memory, which its image is loaded to.',
+  'bao-memory': 'A VM has memory, which its image is loaded to; one without any gets 64 MiB.',
   'bao-cpus': 'CPUs of a VM are among the first 64: Bao\u2019s maps of CPUs have so many bits.',
   'bao-limits': 'Bind keys and interrupts fit the eight bits that Bao\u2019s messages have for them.',
   'bao-window': 'No window ends where a later one of its VM starts: Bao sends the first byte to the wrong device.',

@@ -79,6 +79,8 @@ export function sidecarText(topology: Topology, source: TopologyText, label: str
         image: names[vm.id] ?? '',
         name: vm.name,
         ...extras(raw, SAID_BY_BAO.vm, relocate),
+        // What the configuration has is assumed.
+        ...(vm.memory.length === 0 ? { memory: [] } : {}),
         ...(ends.length === 0
           ? {}
           : {
