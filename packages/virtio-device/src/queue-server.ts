@@ -98,8 +98,6 @@ export class QueueServer {
    */
   resume(): void {
     this.#resumed.push(...this.#queue.heads());
-    // What was answered last may not have been told.
-    this.#dirty = true;
     this.#defer();
   }
 

@@ -19,7 +19,6 @@ export class ChainFlow {
   /** Serves anew what the queue has in flight. */
   resume(): void {
     this.#recalled.push(...this.queue.heads());
-    this.#dirty = true;
   }
 
   /** The driver resets the queue: what is on its way back goes now, nothing is served anew. */

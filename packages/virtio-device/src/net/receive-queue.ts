@@ -100,13 +100,15 @@ export class ReceiveQueue {
     this.#flow.end();
   }
 
-  #defer(): void {
+  /** @param idle whether nothing was there: whoever may be about to send goes first */
+  #defer(idle = false): void {
     if (this.#deferred) return;
     this.#deferred = true;
-    this.#io.defer(() => {
+    const pass = (): void => {
       this.#deferred = false;
       this.pass();
-    });
+    };
+    this.#io.defer(pass, idle, this.#index);
   }
 
   #fill(): void {
@@ -116,7 +118,7 @@ export class ReceiveQueue {
       const room = this.#room();
       const length = port.receive(lane, room);
       if (length === 0) {
-        if (port.polled && this.#patience.again()) this.#defer();
+        if (port.polled && this.#patience.again()) this.#defer(true);
         else port.listen(lane);
         return;
       }

@@ -89,7 +89,7 @@ export class TransmitQueue {
     if (sent > 0) this.#patience.found(sent);
     // A look at far memory costs as much as a notification.
     if (sent > 0 || (!this.#io.memory.far && this.#patience.again())) {
-      this.#defer();
+      this.#defer(sent === 0);
       return;
     }
     // Nothing came for a while: ask for notifications, then look once more (2.7.10).
@@ -103,13 +103,15 @@ export class TransmitQueue {
     }
   }
 
-  #defer(): void {
+  /** @param idle whether nothing was there: whoever may be about to send goes first */
+  #defer(idle = false): void {
     if (this.#deferred) return;
     this.#deferred = true;
-    this.#io.defer(() => {
+    const pass = (): void => {
       this.#deferred = false;
       this.pass();
-    });
+    };
+    this.#io.defer(pass, idle, this.#index);
   }
 
   /** Memory is not local yet: nothing can go on now. */
