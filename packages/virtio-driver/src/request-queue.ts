@@ -39,12 +39,13 @@ interface Slot {
 const REQUEST_DESCRIPTORS = 2;
 
 /**
- * A queue of small requests, for tasks of the vCPU that brought the device up: each is copied into the shared memory, and
+ * A queue of small requests, for tasks of one vCPU: each is copied into the shared memory, and
  * its reply out of it before anybody looks at it, so that the device cannot change what was checked.
  */
 export class RequestQueue {
   readonly counters = { requests: 0, notifications: 0 };
-  readonly #cpu: GuestCpu;
+  /** The vCPU whose tasks use it. */
+  readonly cpu: GuestCpu;
   readonly #device: DeviceBringUp;
   readonly #index: number;
   readonly #ring: DriverQueue<Slot>;
@@ -63,7 +64,7 @@ export class RequestQueue {
     options: RequestQueueOptions,
     free: Slot[],
   ) {
-    this.#cpu = cpu;
+    this.cpu = cpu;
     this.#device = device;
     this.#index = index;
     this.#ring = ring;
@@ -122,7 +123,7 @@ export class RequestQueue {
         return undefined;
       }
       if (this.#broken !== undefined) return undefined;
-      await this.#cpu.waitForInterrupt();
+      await this.cpu.waitForInterrupt();
     }
   }
 
@@ -172,11 +173,11 @@ export class RequestQueue {
         this.counters.requests += slots.length;
         if (this.#ring.publish()) {
           this.counters.notifications += 1;
-          await this.#device.transport.notify(this.#cpu, this.#index);
+          await this.#device.transport.notify(this.cpu, this.#index);
         }
         return slots;
       }
-      await this.#cpu.waitForInterrupt();
+      await this.cpu.waitForInterrupt();
     }
     return undefined;
   }

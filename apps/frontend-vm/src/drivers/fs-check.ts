@@ -3,6 +3,7 @@ import { Prng, type Result } from '@remio/base';
 import type { FsCheckChoice } from '@remio/topology';
 import { type FsError, FsMount, VirtioFsDriver } from '@remio/virtio-driver';
 import { ERRNO, FUSE_ROOT_ID, S_IFDIR, S_IFLNK, S_IFREG } from '@remio/virtio-spec';
+import type { VcpuPool } from '../vcpus.js';
 import type { DriverProgram } from './index.js';
 import { orThrow } from './or-throw.js';
 
@@ -26,9 +27,10 @@ const WRONG_NAMES = ['..', '.', '', '/etc/passwd', '../secret'] as const;
  * links, cuts and removes some, and reports what is there.
  */
 export const fsCheck =
-  (options: FsCheckChoice): DriverProgram =>
+  (options: FsCheckChoice, vcpus: VcpuPool): DriverProgram =>
   async (cpu, end, vm) => {
-    const driver = orThrow(await VirtioFsDriver.probe(cpu, end));
+    const queues = await Promise.all(end.queueVcpus.map((index) => vcpus.get(index)));
+    const driver = orThrow(await VirtioFsDriver.probe(cpu, end, queues.length === 0 ? {} : { queues }));
     const mount = value('mount', await FsMount.create(driver));
     const start = vm.hostTime();
     const found: Listed[] = [];

@@ -31,7 +31,7 @@ function driverOf(choice: DriverChoice, vcpus: VcpuPool): DriverProgram {
     case 'i2c-check':
       return i2cCheck;
     case 'fs-check':
-      return fsCheck(choice.options);
+      return fsCheck(choice.options, vcpus);
     case 'probe':
       return probe;
     case 'console':

@@ -1,5 +1,5 @@
 import { formatIpv4, lengthOf, NetStack, NO_OFFLOADS, Patience, peek, type StackCounters } from '@remio/ethernet';
-import type { GuestCpu, GuestDeviceEnd } from '@remio/guest';
+import type { GuestCpu, GuestDeviceEnd, GuestVm } from '@remio/guest';
 import type { NetstackOptions } from '@remio/topology';
 import { type NetLane, VcpuTimer, VirtioNetDriver } from '@remio/virtio-driver';
 import { NET_HEADER_SIZE, VIRTIO_NET_HDR_F_DATA_VALID, VIRTIO_NET_HDR_F_NEEDS_CSUM } from '@remio/virtio-spec';
@@ -33,13 +33,15 @@ class Station {
   onEcho: (sequence: number) => void = () => {};
   /** Value of the counter when something for this station came last. */
   heard = 0n;
+  readonly #vm: GuestVm;
   readonly #cpu: GuestCpu;
   readonly #lane: NetLane;
   readonly #timer: VcpuTimer;
   readonly #patience = new Patience();
   #retryAt = NEVER;
 
-  private constructor(cpu: GuestCpu, driver: VirtioNetDriver, lane: NetLane, options: NetstackOptions) {
+  private constructor(vm: GuestVm, cpu: GuestCpu, driver: VirtioNetDriver, lane: NetLane, options: NetstackOptions) {
+    this.#vm = vm;
     this.#cpu = cpu;
     this.driver = driver;
     this.#lane = lane;
@@ -64,7 +66,7 @@ class Station {
     );
   }
 
-  static async open(cpu: GuestCpu, end: GuestDeviceEnd, options: NetstackOptions): Promise<Station> {
+  static async open(vm: GuestVm, cpu: GuestCpu, end: GuestDeviceEnd, options: NetstackOptions): Promise<Station> {
     const driver = orThrow(
       await VirtioNetDriver.probe(cpu, end, {
         filter: true,
@@ -75,7 +77,7 @@ class Station {
     );
     const [lane] = driver.lanes;
     if (lane === undefined) throw new Error('a network device has a queue pair');
-    const station = new Station(cpu, driver, lane, options);
+    const station = new Station(vm, cpu, driver, lane, options);
     station.stack.announce();
     return station;
   }
@@ -99,7 +101,7 @@ class Station {
       if (done() || this.#cpu.counter() >= deadline) return;
       if (moved > 0) this.#patience.found(moved);
       if (moved > 0 || this.#patience.again()) {
-        await hostTurn();
+        await hostTurn(this.#vm, this.#cpu, moved === 0);
         continue;
       }
       if (driver.setInterrupts(true)) continue;
@@ -165,7 +167,7 @@ class Station {
 export const netstack =
   (options: NetstackOptions): DriverProgram =>
   async (cpu, end, vm) => {
-    const station = await Station.open(cpu, end, options);
+    const station = await Station.open(vm, cpu, end, options);
     vm.report({ kind: 'station', device: end.name, address: formatIpv4(options.address), mtu: station.driver.mtu });
     for (let round = 0; options.ping !== undefined && round < options.ping.rounds; round += 1) {
       vm.report({ kind: 'ping', device: end.name, ...(await ping(cpu, station, options.ping, PING_ID + round)) });

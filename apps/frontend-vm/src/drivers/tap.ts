@@ -2,6 +2,7 @@ import { ALL_OFFLOADS, Patience } from '@remio/ethernet';
 import { TapPort } from '@remio/host-io';
 import type { TapDriverOptions } from '@remio/topology';
 import { type NetLane, VirtioNetDriver } from '@remio/virtio-driver';
+import { hostTurn } from './host-turn.js';
 import type { DriverProgram } from './index.js';
 import { orThrow } from './or-throw.js';
 
@@ -35,8 +36,7 @@ export const tap =
       if (driver.broken !== undefined) throw new Error(`${driver.broken.code}: ${driver.broken.detail}`);
       if (moved > 0) patience.found(moved);
       if (moved > 0 || patience.again()) {
-        // Looking in vain keeps off those who could send: they go first.
-        await new Promise<void>((resolve) => vm.defer(cpu.index, resolve, moved === 0));
+        await hostTurn(vm, cpu, moved === 0);
         continue;
       }
       if (driver.setInterrupts(true)) continue;

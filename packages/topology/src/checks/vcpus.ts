@@ -5,7 +5,7 @@ import type { RemioDev, Topology, Vm } from '../types.js';
 import { endPath } from './places.js';
 
 /** Built-in drivers and programs of frontends that use a device's queues on vCPUs of their own. */
-const SPREAD = new Set(['blk-verify']);
+const SPREAD = new Set(['blk-verify', 'fs-check']);
 
 /** Checks where ends and their queues are served. */
 export function checkVcpus(source: TopologySource, topology: Topology): void {

@@ -26,8 +26,13 @@ import { RequestQueue } from '../request-queue.js';
 import { type FsOutcome, fsError } from './fs-error.js';
 
 export interface FsDriverOptions {
-  /** Requests in flight, 1 and up. */
+  /** Requests in flight of each queue, 1 and up. */
   readonly depth?: number;
+  /**
+   * vCPUs by number of the queue that each uses, from that of high priority (0) on: as many request queues are used as are
+   * named, if the device has them. The vCPU that probes unless it says otherwise, and one request queue.
+   */
+  readonly queues?: readonly GuestCpu[];
   /** Bytes of data of one request, at least 8192. */
   readonly dataSize?: number;
 }
@@ -58,7 +63,7 @@ const FORGETS = 4;
 const FORGET_BYTES = FUSE_IN_HEADER.size + FUSE_BATCH_FORGET_IN.size + FORGET_MAX * FUSE_FORGET_ONE.size;
 
 /**
- * A virtio-fs driver (5.11): carries FUSE requests, of tasks of the vCPU that probed. A reply is believed as far as it is
+ * A virtio-fs driver (5.11): carries FUSE requests, over all its request queues in turn. A reply is believed as far as it is
  * one: its length, its request, its error number.
  */
 export class VirtioFsDriver {
@@ -69,7 +74,9 @@ export class VirtioFsDriver {
   readonly dataSize: number;
   readonly transport: MmioTransport;
   readonly #hiprio: RequestQueue;
-  readonly #requests: RequestQueue;
+  readonly #requests: readonly RequestQueue[];
+  /** The request queue whose turn it is. */
+  #turn = 0;
   #interrupts = 0;
   #unique = 0n;
 
@@ -78,7 +85,7 @@ export class VirtioFsDriver {
     tag: string,
     dataSize: number,
     hiprio: RequestQueue,
-    requests: RequestQueue,
+    requests: readonly RequestQueue[],
   ) {
     this.features = device.features;
     this.transport = device.transport;
@@ -88,13 +95,13 @@ export class VirtioFsDriver {
     this.#requests = requests;
   }
 
-  /** Brings a device up, on the vCPU that will take its interrupts and make its requests. */
+  /** Brings a device up, on the vCPU that will take its interrupts. */
   static async probe(
     cpu: GuestCpu,
     end: GuestDeviceEnd,
     options: FsDriverOptions = {},
   ): Promise<Result<VirtioFsDriver, DriverError>> {
-    const { depth = 4, dataSize = 64 * 1024 } = options;
+    const { depth = 4, dataSize = 64 * 1024, queues: vcpus = [cpu, cpu] } = options;
     const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_FILE_SYSTEM, 0n);
     if (!found.ok) return found;
     const device = found.value;
@@ -103,38 +110,48 @@ export class VirtioFsDriver {
     if (config.value.queues < 1) return err(driverError('config', '5.11.4', 'the device has no request queue'));
     const tag = tagOf(config.value.tag);
     if (tag === undefined) return err(driverError('config', '5.11.4', 'the tag is empty, or no UTF-8'));
-    const hiprio = await RequestQueue.setUp(cpu, device, FS_QUEUE_HIPRIO, {
+    const hiprio = await RequestQueue.setUp(vcpus[FS_QUEUE_HIPRIO] ?? cpu, device, FS_QUEUE_HIPRIO, {
       depth: FORGETS,
       requestSize: FORGET_BYTES,
       replySize: 0,
     });
     if (!hiprio.ok) return hiprio;
-    const requests = await RequestQueue.setUp(cpu, device, FS_QUEUE_REQUEST, {
-      depth,
-      requestSize: HEAD_MAX + dataSize,
-      replySize: FUSE_OUT_HEADER.size + dataSize,
-    });
-    if (!requests.ok) return requests;
-    const driver = new VirtioFsDriver(device, tag, dataSize, hiprio.value, requests.value);
-    const queues = [hiprio.value, requests.value];
+    const requests: RequestQueue[] = [];
+    const count = Math.max(1, Math.min(config.value.queues, vcpus.length - FS_QUEUE_REQUEST));
+    for (let index = FS_QUEUE_REQUEST; index < FS_QUEUE_REQUEST + count; index += 1) {
+      const queue = await RequestQueue.setUp(vcpus[index] ?? cpu, device, index, {
+        depth,
+        requestSize: HEAD_MAX + dataSize,
+        replySize: FUSE_OUT_HEADER.size + dataSize,
+      });
+      if (!queue.ok) return queue;
+      requests.push(queue.value);
+    }
+    const driver = new VirtioFsDriver(device, tag, dataSize, hiprio.value, requests);
+    const queues = [hiprio.value, ...requests];
+    const tell = (): void => {
+      for (const { cpu: other } of queues) if (other !== cpu) other.sendIpi(other.index);
+    };
     const live = await device.goLive(cpu, {
       used: () => {
         driver.#interrupts += 1;
         for (const queue of queues) queue.reap();
+        tell();
       },
       configChanged: () => {},
       lost: (error) => {
         for (const queue of queues) queue.fail(error);
+        tell();
       },
     });
     return live.ok ? ok(driver) : live;
   }
 
   get counters(): { readonly requests: number; readonly notifications: number; readonly interrupts: number } {
-    const [hiprio, requests] = [this.#hiprio.counters, this.#requests.counters];
+    const all = [this.#hiprio, ...this.#requests].map(({ counters }) => counters);
     return {
-      requests: hiprio.requests + requests.requests,
-      notifications: hiprio.notifications + requests.notifications,
+      requests: all.reduce((sum, { requests }) => sum + requests, 0),
+      notifications: all.reduce((sum, { notifications }) => sum + notifications, 0),
       interrupts: this.#interrupts,
     };
   }
@@ -148,9 +165,12 @@ export class VirtioFsDriver {
     assert(room <= this.dataSize && (data?.length ?? 0) <= this.dataSize, 'data is cut to what a request carries');
     const { bytes, unique } = this.#message(opcode, nodeid, args, data?.length ?? 0);
     const parts = data === undefined ? [bytes] : [bytes, data];
-    const replies = await this.#requests.ask([{ parts, room: FUSE_OUT_HEADER.size + room }]);
+    const queue = this.#requests[this.#turn];
+    assert(queue !== undefined, 'a driver has a request queue');
+    this.#turn = (this.#turn + 1) % this.#requests.length;
+    const replies = await queue.ask([{ parts, room: FUSE_OUT_HEADER.size + room }]);
     const [reply] = replies ?? [];
-    if (reply === undefined) return fsError(ERRNO.EIO, this.#requests.broken?.detail ?? 'the device is broken');
+    if (reply === undefined) return fsError(ERRNO.EIO, queue.broken?.detail ?? 'the device is broken');
     return replyOf(reply, unique);
   }
 
