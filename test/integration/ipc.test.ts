@@ -49,6 +49,24 @@ describe.each(['aarch64', 'riscv64'])('IPC on %s', (arch) => {
   );
 });
 
+describe.each(['reference', 'hardened'])('a recording of partitions, profile %s', (profile) => {
+  it('has the same effects when it runs again; of the reference, it is a vector as others are', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'remio-ipc-test-'));
+    const [file, recording] = [join(folder, 'partitions.yaml'), join(folder, 'recording.json')];
+    const shipped = readFileSync(join(root, 'examples', 'partitions-riscv64.yaml'), 'utf8');
+    writeFileSync(file, shipped.replace(/^board:/m, `profile: ${profile}\nboard:`));
+    const ended = await remio('up', file, '--engine', 'inproc', '--until-done', '--record', recording);
+    expect(ended).toMatchObject({ code: 0, stderr: '' });
+    expect(readFileSync(recording, 'utf8')).toContain('"kind":"ipc"');
+    expect(await remio('replay', recording)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('the same effects'),
+    });
+    if (profile === 'reference') expect(await remio('conform', recording, '--lease')).toMatchObject({ code: 0 });
+    rmSync(folder, { recursive: true, force: true });
+  });
+});
+
 describe('a partition whose process is killed', () => {
   it('goes on where it stopped when it comes back: the memory is still there, and nothing is lost or said twice', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'remio-ipc-test-'));

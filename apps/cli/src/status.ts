@@ -14,6 +14,8 @@ export interface PlatformStatus {
     readonly incarnation: number;
     readonly traps: number;
     readonly hypercalls: number;
+    /** IPC hypercalls that rang. */
+    readonly doorbells: number;
     readonly interrupts: number;
     readonly faults: number;
     readonly losses: number;
@@ -75,12 +77,13 @@ const cells = (summary: LatencySummary | undefined): readonly string[] =>
 /** The VMs and what they did. */
 export const renderVms = (status: PlatformStatus): string =>
   renderTable([
-    ['VM', 'state', 'traps', 'hypercalls', 'interrupts', 'faults', 'losses'],
+    ['VM', 'state', 'traps', 'hypercalls', 'doorbells', 'interrupts', 'faults', 'losses'],
     ...status.vms.map((vm) => [
       vm.name,
       vm.attached ? 'running' : 'no process',
       String(vm.traps),
       String(vm.hypercalls),
+      String(vm.doorbells),
       String(vm.interrupts),
       String(vm.faults),
       String(vm.losses),
