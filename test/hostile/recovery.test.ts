@@ -1,11 +1,17 @@
 import { dispatcher } from '@remio/backend-vm';
 import type { GuestCpu } from '@remio/guest';
 import { type Lie, LieLog, lyingBackend } from '@remio/hostile';
-import { BlockDevice, EntropyDevice, MemoryStorage } from '@remio/virtio-device';
-import { type BlkOutcome, type Patience, VirtioBlkDriver, VirtioRngDriver } from '@remio/virtio-driver';
-import { featureSet, VIRTIO_F_RING_RESET } from '@remio/virtio-spec';
+import { BlockDevice, Eeprom, EntropyDevice, I2cDevice, MemoryStorage } from '@remio/virtio-device';
+import {
+  type BlkOutcome,
+  type Patience,
+  VirtioBlkDriver,
+  VirtioI2cDriver,
+  VirtioRngDriver,
+} from '@remio/virtio-driver';
+import { featureSet, VIRTIO_F_RING_PACKED, VIRTIO_F_RING_RESET } from '@remio/virtio-spec';
 import { describe, expect, it } from 'vitest';
-import { pair } from '../support/pair.js';
+import { type PairProgram, pair } from '../support/pair.js';
 
 const PATIENCE: Patience = { lookEvery: 2_000_000n, looks: 5 };
 
@@ -84,6 +90,45 @@ describe('V8: a device that never answers', () => {
       lyingBackend(dispatcher, [{ trick: 'never', after: 0 }]),
     );
     expect(seen).toEqual(['device-broken', 'timeout', 'device-broken']);
+  });
+});
+
+describe('the I2C driver', () => {
+  const chips = () => new I2cDevice(new Map([[0x50, new Eeprom(Uint8Array.of(1, 2, 3))]]));
+  /** Reads two bytes of the EEPROM some times, whatever becomes of each. */
+  const read =
+    (ring: (offered: bigint) => bigint): PairProgram<readonly string[]> =>
+    async (cpu, end) => {
+      const probed = await VirtioI2cDriver.probe(cpu, { ...end, ring: ring(end.ring) });
+      if (!probed.ok) throw new Error(probed.error.detail);
+      const seen: string[] = [];
+      for (let n = 0; n < 5; n += 1) {
+        const outcome = await probed.value.transfer(0x50, [{ write: Uint8Array.of(1) }, { read: 2 }]);
+        seen.push(outcome.ok ? outcome.value.toString() : outcome.error.code);
+      }
+      return seen;
+    };
+  const PACKED = featureSet(VIRTIO_F_RING_PACKED);
+
+  it.each([
+    ['split', (offered: bigint) => offered & ~PACKED],
+    ['packed', (offered: bigint) => offered | PACKED],
+  ] as const)('V2 (2.7.8): goes on after a ring was broken, %s', async (_, ring) => {
+    // The second segment of a transaction: the next one is made before anybody has reset the queue.
+    const lies = [{ trick: 'twice', after: 3, times: 1 }] as const;
+    const seen = await pair(chips(), read(ring), lyingBackend(dispatcher, lies));
+    expect(seen.filter((outcome) => outcome !== '2,3').length).toBeLessThanOrEqual(1);
+    expect(seen.at(-1)).toBe('2,3');
+  });
+
+  it('V13 (4.2.3.2): makes no transaction that a small queue has no room for', async () => {
+    const lies = [{ register: 'QueueSizeMax', says: [3] }] as const;
+    const seen = await pair(
+      chips(),
+      read(() => 0n),
+      lyingBackend(dispatcher, lies),
+    );
+    expect(seen).toEqual(['queue', 'queue', 'queue', 'queue', 'queue']);
   });
 });
 

@@ -25,7 +25,7 @@ import {
 } from '@remio/virtio-spec';
 import { DeviceBringUp } from './bring-up.js';
 import { type DriverError, driverError } from './driver-error.js';
-import { RequestQueue, restartQueues } from './request-queue.js';
+import { RequestQueue } from './request-queue.js';
 
 /** Bytes of all names together that a driver is ready for. */
 const NAMES_MAX = 0x1_0000;
@@ -92,7 +92,10 @@ export class VirtioGpioDriver {
         for (const queue of queues) queue.reap();
       },
       configChanged: () => {},
-      lost: (error) => restartQueues(cpu, device, queues, error),
+      // A reset would forget directions and interrupts, and who waits for an edge would wait for ever.
+      lost: (error) => {
+        for (const queue of queues) queue.fail(error);
+      },
     });
     return live.ok ? ok(new VirtioGpioDriver(features, lines, names, requests.value, events?.value)) : live;
   }

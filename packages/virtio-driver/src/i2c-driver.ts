@@ -68,6 +68,10 @@ export class VirtioI2cDriver {
   async transfer(address: number, segments: readonly I2cSegment[]): Promise<Result<I2cOutcome, DriverError>> {
     assert(address >= 0 && address < 0x80, 'an address has 7 bits');
     assert(segments.length <= SEGMENTS_MAX, `a transaction has at most ${SEGMENTS_MAX} segments`);
+    const { depth } = this.#requests;
+    if (segments.length > depth) {
+      return err(driverError('queue', '5.16.6.3', `${segments.length} segments, and the queue has room for ${depth}`));
+    }
     const replies = await this.#requests.ask(
       segments.map((segment, n) => {
         const reads = 'read' in segment;

@@ -168,7 +168,8 @@ export class RequestQueue {
   async #submit(requests: readonly QueueRequest[], unawaited: boolean): Promise<readonly Slot[] | undefined> {
     assert(requests.length <= this.depth, 'requests that are made together fit into the queue');
     while (this.#broken === undefined) {
-      if (this.#free.length >= requests.length) {
+      // A ring that the device broke takes nothing until it is restarted.
+      if (this.#ring.error === undefined && this.#free.length >= requests.length) {
         const slots = requests.map((request) => this.#add(request, unawaited));
         this.counters.requests += slots.length;
         if (this.#ring.publish()) {
