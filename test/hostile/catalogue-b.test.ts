@@ -1,45 +1,14 @@
-import { dispatcher } from '@remio/backend-vm';
 import type { GuestCpu, GuestDeviceEnd, GuestProgram } from '@remio/guest';
-import {
-  DRIVER_CASES,
-  type DriverCase,
-  HONEST,
-  type HostilePlatform,
-  hasLayout,
-  type Layout,
-  placesOf,
-  type Trial,
-  trialOf,
-  tryDriver,
-} from '@remio/hostile';
+import { DRIVER_CASES, type DriverCase, HONEST, type Layout, type Trial } from '@remio/hostile';
 import { BlockDevice, MemoryStorage } from '@remio/virtio-device';
 import { type BlkOutcome, type BlkRequest, type DriverError, VirtioBlkDriver } from '@remio/virtio-driver';
 import { DEVICE_ID_BLOCK } from '@remio/virtio-spec';
 import { describe, expect, it } from 'vitest';
-import { topologyOf } from '../support/pair.js';
 import { caseIds, caseName } from './catalogue.js';
+import { lieTo, shown } from './lying-bench.js';
 
 const SECTORS = 64;
-/** Minutes pass in one of the host’s seconds: nobody waits for a device that never answers. */
-const RUN = { bound: 20_000, rate: 200 };
 const LAYOUTS: readonly Layout[] = ['split', 'packed'];
-
-const TOPOLOGY = [
-  'board: { name: synthetic-riscv64, cpus: 4 }',
-  'shared_memories: { m: { size: 4MiB } }',
-  'vms:',
-  '  back:',
-  '    cpus: 1',
-  '    remio_devs:',
-  '      - { name: disk, type: backend, bind_key: 0, interrupt: 40, shmem: { memory: m, base: 0xd0000000 },',
-  '          device: { module: test.js } }',
-  '  front:',
-  '    cpus: 2',
-  '    program: { module: test.js }',
-  '    remio_devs:',
-  '      - { name: disk, type: frontend, bind_key: 0, interrupt: 79, window: { base: 0xa003e00 },',
-  '          shmem: { memory: m, base: 0xd0000000 }, ring: { in_order: true } }',
-].join('\n');
 
 const reasonOf = ({ code, clause, detail }: DriverError): Error => new Error(`${code} (${clause}): ${detail}`);
 
@@ -96,7 +65,8 @@ async function work(cpu: GuestCpu, end: GuestDeviceEnd, stale: boolean): Promise
   return failed;
 }
 
-const platformFor = (stale: boolean): HostilePlatform => {
+async function tryOn(each: DriverCase, layout: Layout): Promise<Trial> {
+  const stale = each.lies.some((lie) => 'trick' in lie && lie.trick === 'stale');
   // The disk lives on when its backend ends.
   const disk = new MemoryStorage(new Uint8Array(SECTORS * 512));
   const program: GuestProgram = async (cpu, vm) => {
@@ -104,24 +74,8 @@ const platformFor = (stale: boolean): HostilePlatform => {
     if (end === undefined) throw new Error('no device');
     vm.report({ kind: 'worked', device: end.name, failed: await work(cpu, end, stale) });
   };
-  return {
-    topology: topologyOf(TOPOLOGY),
-    program: () => Promise.resolve(program),
-    dispatcher,
-    deviceMaker: () => () => Promise.resolve(new BlockDevice(disk, { queueSize: 32 })),
-  };
-};
-
-async function tryOn(each: DriverCase, layout: Layout): Promise<Trial> {
-  const stale = each.lies.some((lie) => 'trick' in lie && lie.trick === 'stale');
-  const platform = platformFor(stale);
-  const [place] = placesOf(platform.topology);
-  if (place === undefined) throw new Error('no device');
-  expect(hasLayout(place, layout, each.ring)).toBe(true);
-  return trialOf(each, 'disk', layout, await tryDriver(platform, place, each, layout, RUN));
+  return lieTo(() => new BlockDevice(disk, { queueSize: 32 }), program, each, layout);
 }
-
-const shown = ({ seen, detail }: Trial): string => `${seen}${detail === undefined ? '' : `: ${detail}`}`;
 
 describe('catalogue B, in process', () => {
   it('has a case for every id, and no two of one name', () => {
