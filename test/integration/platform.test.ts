@@ -160,7 +160,7 @@ describe('mistakes of the operator', () => {
     writeFileSync(file, 'board: qemu-aarch64-virt\nvms:\n  a:\n    cpus: 9\n    program: idle\n');
     const ended = await remio('check', file);
     expect(ended.code).toBe(2);
-    expect(ended.stdout).toContain(`${file}:4:11: error[cpu-taken]`);
+    expect(ended.stdout).toContain(`${file}:4:11: error[cpu-oversubscribed]`);
     expect(ended.stdout).toContain('fix: ');
     expect(ended.stdout + ended.stderr).not.toMatch(/\n\s+at /);
   });

@@ -1,4 +1,4 @@
-import { isRule, RULE_EXAMPLES, RULES, type RuleId } from '@remio/topology';
+import { exampleFiles, isRule, RULE_EXAMPLES, RULES, type RuleId } from '@remio/topology';
 import { CommandError, EXIT } from './exit-codes.js';
 
 /**
@@ -30,23 +30,38 @@ const WIDTH = 100;
 
 function explanation(id: RuleId): string {
   const { says, why } = RULES[id];
-  const { right, wrong, of } = RULE_EXAMPLES[id];
-  const part = (text: string): string =>
-    text === '' ? '    (nothing)' : indent(text.replaceAll('\0', '\\0').replace(/^\n+|\n+$/g, ''));
-  const file = of === 'board' ? 'in a board file' : 'in a topology';
-  return [`${id}: ${says}`, '', wrap(why), '', `wrong, ${file}:`, part(wrong), 'right:', part(right)].join('\n');
+  const example = RULE_EXAMPLES[id];
+  const { right, wrong } = exampleFiles(example);
+  const file = example.of === 'board' ? 'board file' : 'topology';
+  return [
+    `${id}: ${says}`,
+    '',
+    wrap(why),
+    '',
+    `A ${file} that breaks it (-), and one that keeps it (+):`,
+    '',
+    ...difference(wrong, right),
+  ].join('\n');
 }
 
-/** A part of a file, moved to four columns. */
-function indent(text: string): string {
-  const lines = text.split('\n');
-  const first = /^ */.exec(lines[0] ?? '')?.[0].length ?? 0;
-  const others = lines.slice(1).map((line) => /^ */.exec(line)?.[0].length ?? 0);
-  // A part that starts within a line has its first line at the column of the next.
-  const cut = first === 0 && others.length > 0 ? Math.min(...others) : first;
-  return lines
-    .map((line, n) => `    ${n === 0 ? line.trimStart() : line.slice(Math.min(cut, others[n - 1] ?? 0))}`)
-    .join('\n');
+/** Lines that are the same around a difference. */
+const CONTEXT = 2;
+
+/** What is different between two texts, as the lines from the first difference to the last. */
+function difference(from: string, to: string): readonly string[] {
+  const show = (text: string): readonly string[] => text.replaceAll('\0', '\\0').replace(/\n$/, '').split('\n');
+  const [a, b] = [show(from), show(to)];
+  let start = 0;
+  while (start < Math.min(a.length, b.length) && a[start] === b[start]) start += 1;
+  let end = 0;
+  while (end < Math.min(a.length, b.length) - start && a.at(-1 - end) === b.at(-1 - end)) end += 1;
+  const mark = (sign: string, lines: readonly string[]): readonly string[] => lines.map((line) => `  ${sign} ${line}`);
+  return [
+    ...mark(' ', a.slice(Math.max(0, start - CONTEXT), start)),
+    ...mark('-', a.slice(start, a.length - end)),
+    ...mark('+', b.slice(start, b.length - end)),
+    ...mark(' ', a.slice(a.length - end, Math.min(a.length, a.length - end + CONTEXT))),
+  ];
 }
 
 function wrap(text: string): string {

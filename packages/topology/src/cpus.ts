@@ -45,7 +45,7 @@ export function assignCpus(
     }
     if (mine.length < vm.cpus) {
       const fix = `give the VMs ${count} CPUs together, or choose a larger board (synthetic-${board.arch} has any number)`;
-      const message = `VM ${name} wants ${vm.cpus} CPUs; ${left} of ${count} are free`;
+      const message = `VM ${name} wants ${vm.cpus} CPU${vm.cpus === 1 ? '' : 's'}; ${left} of ${count} are free`;
       source.error('cpu-oversubscribed', ['vms', name, 'cpus'], message, fix);
     }
     left -= mine.length;

@@ -36,19 +36,29 @@ export interface Diagnostic {
   readonly edits?: readonly TextEdit[];
 }
 
-/** Diagnostics that are shown: a file that is wrong everywhere needs no thousand marks. */
-const SHOWN_MAX = 50;
+/** Places of one rule that are shown: a file that is wrong everywhere needs no thousand marks. */
+const PLACES_MAX = 5;
 /** Characters of a line that are shown. */
 const LINE_MAX = 160;
 
-/** Shows diagnostics as a compiler does: the place, the line with a mark under it, the rule and the fix. */
+/**
+ * Shows diagnostics as a compiler does: the place, the line with a mark under it, the rule and the fix; of each rule the
+ * first places, and how many there are more.
+ */
 export function renderDiagnostics(
   diagnostics: readonly (Omit<Diagnostic, 'rule'> & { readonly rule: string })[],
   source: string,
 ): string {
   const lines = diagnostics.length === 0 ? [] : source.split('\n');
-  const shown = diagnostics.slice(0, SHOWN_MAX).map((diagnostic) => {
+  const counts = new Map<string, number>();
+  for (const { rule } of diagnostics) counts.set(rule, (counts.get(rule) ?? 0) + 1);
+  const told = new Map<string, number>();
+  const shown = diagnostics.flatMap((diagnostic) => {
     const { severity, rule, file, place, path, message, fix, excerpt, edits } = diagnostic;
+    const nth = (told.get(rule) ?? 0) + 1;
+    told.set(rule, nth);
+    if (nth > PLACES_MAX) return [];
+    const more = (counts.get(rule) ?? 0) - PLACES_MAX;
     const number = String(place.line);
     const margin = ' '.repeat(number.length);
     const { text, column } = clip(excerpt ?? lines[place.line - 1] ?? '', place.column);
@@ -57,11 +67,10 @@ export function renderDiagnostics(
       `${margin} |`,
       `${number} | ${text}`.trimEnd(),
       `${margin} | ${' '.repeat(Math.max(0, column - 1))}^ ${path}`.trimEnd(),
-      `${margin} = fix: ${fix}${edits === undefined ? '' : ' (check --fix does)'}`,
+      `${margin} = fix: ${fix}${edits === undefined || excerpt !== undefined ? '' : ' (check --fix does)'}`,
+      ...(nth === PLACES_MAX && more > 0 ? [`${margin} = and ${more} more like it`] : []),
     ].join('\n');
   });
-  const more = diagnostics.length - shown.length;
-  if (more > 0) shown.push(`... and ${more} more`);
   return shown.join('\n\n');
 }
 

@@ -14,6 +14,7 @@ export type {
   NetModelOptions,
   VsockModelOptions,
 } from './devices/index.js';
+export { deviceQueues, queueSizeMax } from './devices/index.js';
 export { type Diagnostic, type Place, renderDiagnostics, type TextEdit } from './diagnostics.js';
 export type {
   ConsoleDriverChoice,

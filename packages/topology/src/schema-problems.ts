@@ -11,6 +11,8 @@ export interface SchemaProblem {
   readonly message: string;
   readonly fix: string;
   readonly repair?: Repair;
+  /** Nothing is there. */
+  readonly missing?: true;
 }
 
 type Issue = z.core.$ZodIssue;
@@ -18,7 +20,14 @@ type Schema = z.core.$ZodType;
 
 /** Turns what the schema says into what a person can act on. */
 export function schemaProblems(issues: readonly Issue[], schema: Schema, data: unknown): readonly SchemaProblem[] {
-  return issues.flatMap((issue) => problemsOf(issue, [], schema, data));
+  const problems = issues.flatMap((issue) => problemsOf(issue, [], schema, data));
+  // A field with a slip of the pen is missing as well: one mistake, told once.
+  const meant = new Set(
+    problems.flatMap(({ path, repair }) =>
+      repair?.kind === 'rename' ? showPath([...path.slice(0, -1), repair.key]) : [],
+    ),
+  );
+  return meant.size === 0 ? problems : problems.filter(({ path, missing }) => !missing || !meant.has(showPath(path)));
 }
 
 const toPath = (steps: readonly PropertyKey[]): Path =>
@@ -32,9 +41,19 @@ function problemsOf(issue: Issue, prefix: Path, schema: Schema, data: unknown): 
     const known = schemasAt(schema, within).flatMap(keysOf);
     return issue.keys.map((key) => unknownKey(path, key, known, Object.keys(value ?? {})));
   }
+  if (path.length === 0 && (data === undefined || data === null)) {
+    const names = schemasAt(schema, []).flatMap(keysOf);
+    return [{ path, at: 'value', message: 'the file says nothing', fix: `write ${names.join(', ')}` }];
+  }
   if (value === undefined || value === null) {
     return [
-      { path, at: 'value', message: `\`${showPath(path)}\` is missing`, fix: `add ${String(path.at(-1) ?? 'it')}` },
+      {
+        path,
+        at: 'value',
+        message: `\`${showPath(path)}\` is missing`,
+        fix: `add ${String(path.at(-1) ?? 'it')}`,
+        missing: true,
+      },
     ];
   }
   if (issue.code === 'invalid_union') {

@@ -1,17 +1,22 @@
 /** Names that are compared: a file with thousands of wrong ones must not take longer for it. */
 const COMPARED_MAX = 256;
 
-/** The name of a list that may have been meant: at most two letters differ, and fewer than half. */
+/**
+ * The name of a list that may have been meant: at most two letters differ, and fewer than half. Undefined if there are
+ * two such names.
+ */
 export function similarName(written: string, names: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let least = Math.min(2, (written.length - 1) / 2);
+  const most = Math.min(2, (written.length - 1) / 2);
+  let best: { readonly name: string; readonly distance: number } | undefined;
+  let tied = false;
   for (const name of names.slice(0, COMPARED_MAX)) {
-    if (Math.abs(name.length - written.length) > least) continue;
+    if (Math.abs(name.length - written.length) > most || name === best?.name) continue;
     const distance = editDistance(written, name);
-    if (distance > least || (best !== undefined && distance === least)) continue;
-    [best, least] = [name, distance];
+    if (distance > most || (best !== undefined && distance > best.distance)) continue;
+    tied = distance === best?.distance;
+    best = { name, distance };
   }
-  return best;
+  return tied ? undefined : best?.name;
 }
 
 /** Letters to insert, remove or replace. */

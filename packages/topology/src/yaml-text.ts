@@ -22,6 +22,8 @@ export const FILE_BYTES_MAX = 8 * 1024 ** 2;
 /** Words, punctuation marks and line ends of a file: what reading takes time for. */
 const LEXEMES_MAX = 1_000_000;
 const NESTING_MAX = 64;
+/** Collections, and entries of them, that are open at one place while a text is read: a few for each level. */
+const OPEN_MAX = 4 * NESTING_MAX;
 /** Values when every alias is replaced by what it stands for. */
 const VALUES_MAX = 500_000;
 /** Errors of syntax after which the rest is not looked at. */
@@ -62,14 +64,9 @@ export function readYaml(text: string): YamlText {
     root = compose(text, lines, problems)?.contents ?? null;
     if (problems.length === 0) data = new Conversion(targets, problems).of(root, NESTING_MAX);
   } catch (error) {
-    // Nesting deeper than the stack; we look for that only after the text was composed.
-    if (error instanceof RangeError) problems.push(tooDeep(0));
-    else if (!(error instanceof Stop)) throw error;
+    if (!(error instanceof Stop)) throw error;
   }
-  // One mistake, told once for every level that the stack did not reach.
-  const deep = problems.find(({ message }) => message === TOO_DEEP);
-  const told = deep === undefined ? problems : [deep];
-  return { lines, root, data: told.length === 0 ? data : undefined, problems: told, targets };
+  return { lines, root, data: problems.length === 0 ? data : undefined, problems, targets };
 }
 
 const SYNTAX_FIX = 'correct the syntax at this place';
@@ -83,11 +80,7 @@ function compose(text: string, lines: LineCounter, problems: YamlProblem[]): Doc
   const report = (offset: number, message: string): void => {
     // The composer, which catches what it throws itself, may go on for a while after we have stopped.
     if (problems.length >= ERRORS_MAX) throw new Stop();
-    problems.push(
-      message.includes('call stack')
-        ? tooDeep(offset)
-        : { offset, message: `not YAML: ${message.trimEnd()}`, fix: SYNTAX_FIX },
-    );
+    problems.push({ offset, message: `not YAML: ${message.trimEnd()}`, fix: SYNTAX_FIX });
   };
   // The composer collects errors without end, and slowly; this is where it hands them over. Its warnings (an unknown
   // tag, a directive) are mistakes in a file of ours.
@@ -111,6 +104,8 @@ function compose(text: string, lines: LineCounter, problems: YamlProblem[]): Doc
       const message = `the file has more than ${LEXEMES_MAX} words and marks; no topology needs so many`;
       stop({ offset: 0, message, fix: 'give a topology; split it if it really is one' });
     }
+    // Before anything recurses into it: where the stack ends, Node ends with it.
+    if (parser.stack.length > OPEN_MAX) stop(tooDeep(parser.offset));
     for (const token of parser.next(lexeme)) {
       if (token.type === 'error') report(token.offset, token.message);
       else for (const composed of composer.next(token)) take(composed);
@@ -130,11 +125,9 @@ function offsetOf(source: ErrorSource): number {
   return 'offset' in source ? source.offset : source[0];
 }
 
-const TOO_DEEP = `lists and maps are nested more than ${NESTING_MAX} deep`;
-
 const tooDeep = (offset: number): YamlProblem => ({
   offset,
-  message: TOO_DEEP,
+  message: `lists and maps are nested more than ${NESTING_MAX} deep`,
   fix: 'remove some levels: the language has fewer than ten',
 });
 

@@ -40,7 +40,10 @@ function controllerRanges(irqc: InterruptController, vcpus: number): readonly Ra
   }
 }
 
-/** Everything that takes guest-physical addresses of a VM: the board's first, then in the order of the file. */
+/**
+ * Everything that takes guest-physical addresses of a VM: the board's first, then memory and windows in the order of the
+ * file, shared memories in that of their ids: both ends of a device must see the same one in the wrong.
+ */
 export function rangesOf(topology: Topology, vm: Vm): readonly Range[] {
   return [
     ...controllerRanges(topology.board.irqc, vm.cpus.length),
@@ -52,15 +55,17 @@ export function rangesOf(topology: Topology, vm: Vm): readonly Range[] {
         size: BigInt(size),
       }),
     ),
-    ...vm.remioDevs.map((end): Range => {
-      const { base, size } = end.shmem;
-      return {
-        what: `shared memory of ${end.name}`,
-        path: endPath(vm, end, 'shmem', 'base'),
-        base,
-        size: BigInt(size),
-      };
-    }),
+    ...[...vm.remioDevs]
+      .sort((a, b) => a.shmem.id - b.shmem.id)
+      .map((end): Range => {
+        const { base, size } = end.shmem;
+        return {
+          what: `shared memory of ${end.name}`,
+          path: endPath(vm, end, 'shmem', 'base'),
+          base,
+          size: BigInt(size),
+        };
+      }),
     ...vm.ipcs.map(({ index, name, shmem }): Range => {
       const path: Path = ['vms', vm.name, 'ipcs', index, 'base'];
       return { what: `IPC memory ${name}`, path, base: shmem.base, size: BigInt(shmem.size) };

@@ -112,5 +112,5 @@ export function blockProblems(options: BlockModelOptions, files: TopologyFiles):
   const message = files.imageProblem(options.image, options.readOnly);
   return message === undefined
     ? []
-    : [{ rule: 'image', field: 'image', message, fix: 'name a disk image, or pass --disk FILE' }];
+    : [{ rule: 'image', field: 'image', message, fix: 'name a disk image, or pass --image FILE' }];
 }

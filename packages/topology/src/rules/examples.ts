@@ -86,7 +86,7 @@ export const RULE_EXAMPLES: Readonly<Record<RuleId, RuleExample>> = {
   file: { right: 'board: zcu104', wrong: '\0ELF' },
   syntax: { right: 'cpus: [0]', wrong: 'cpus: [0' },
   schema: { right: 'bind_key: 2', wrong: 'bindkey: 2' },
-  board: { right: 'board: zcu104', wrong: 'board: zcu105' },
+  board: { right: 'board: zcu104', wrong: 'board: zuc104' },
   'board-cpu': { of: 'board', right: 'hardware_ids: [0x100, 0x101]', wrong: 'hardware_ids: [0x1, 0x101]' },
   'board-memory': { of: 'board', right: 'base: 0xc0000000, size', wrong: 'base: 0xb0000000, size' },
   'board-interrupt': { of: 'board', right: 'interrupt: 53', wrong: 'interrupt: 21' },

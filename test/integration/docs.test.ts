@@ -1,0 +1,13 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { run, skipsWithout } from './programs.js';
+import { root } from './run-remio.js';
+
+const skip = skipsWithout('the commands of docs/topology.md and docs/boards.md', 'bash');
+
+describe.skipIf(skip)('pages', () => {
+  it.each(['docs/topology.md', 'docs/boards.md'])('%s has commands that print what it says', async (page) => {
+    const ended = await run(process.execPath, join(root, 'tools', 'docs-console.mjs'), page);
+    expect(ended).toMatchObject({ code: 0, stderr: '' });
+  });
+});
