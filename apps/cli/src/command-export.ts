@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { EXPORT_MARK, type ExportFile, exportBao } from '@remio/bao';
 import { BUILTIN_PROGRAMS, parseTopology, placeOfTopology, type RuleId, renderDiagnostics } from '@remio/topology';
@@ -25,10 +25,15 @@ const EXPORT_TELLS: ReadonlySet<RuleId> = new Set<RuleId>([
 export function exportTopology(file: string, options: ExportOptions): ExitCode {
   const text = readInput(file, 'a topology');
   const path = resolve(file);
-  // Images and modules need not be here: an export only names them.
-  const { topology, diagnostics } = parseTopology(text, path, {
+  const { topology, diagnostics } = parseTopology(text, file, {
     ...placeOfTopology(file),
-    files: { imageProblem: () => undefined, directoryProblem: () => undefined, exists: () => true },
+    // Images and modules need not be here: an export only names them.
+    files: {
+      imageProblem: () => undefined,
+      directoryProblem: () => undefined,
+      socketProblem: () => undefined,
+      exists: () => true,
+    },
     programs: BUILTIN_PROGRAMS,
   });
   // The limits of the reference are the export's to tell.
@@ -38,7 +43,7 @@ export function exportTopology(file: string, options: ExportOptions): ExitCode {
   const directory = resolve(options.output);
   const relocate = (name: string): string =>
     isAbsolute(name) ? name : relative(directory, resolve(dirname(path), name)).replaceAll('\\', '/');
-  const exported = exportBao(topology, text, { file: path, label: basename(path), relocate, wide: options.wide });
+  const exported = exportBao(topology, text, { file, label: basename(path), relocate, wide: options.wide });
   if (!exported.ok) throw new CommandError(renderDiagnostics([...told, ...exported.error], text), EXIT.USAGE);
   const warnings = [...told, ...exported.value.warnings];
   if (warnings.length > 0) console.error(`${renderDiagnostics(warnings, text)}\n`);
@@ -52,7 +57,8 @@ export function exportTopology(file: string, options: ExportOptions): ExitCode {
 
 /** @throws CommandError where a file of somebody else's stands, or nothing can be written */
 function writeFiles(directory: string, files: readonly ExportFile[], force: boolean): void {
-  const foreign = files.filter(({ name }) => !force && !isOurs(join(directory, name)));
+  const there = new Set(existsSync(directory) ? readdirSync(directory) : []);
+  const foreign = files.filter(({ name }) => !force && there.has(name) && !isOurs(join(directory, name)));
   if (foreign.length > 0) {
     const names = foreign.map(({ name }) => name).join(', ');
     const message = `${directory} has files that no export made: ${names}; choose another directory, or --force`;
@@ -67,6 +73,5 @@ function writeFiles(directory: string, files: readonly ExportFile[], force: bool
   }
 }
 
-/** Whether a file is not there, or was made by an export. */
-const isOurs = (path: string): boolean =>
-  !existsSync(path) || readFileSync(path, 'utf8').slice(0, 500).includes(EXPORT_MARK);
+/** Whether an export made a file. */
+const isOurs = (path: string): boolean => readFileSync(path, 'utf8').slice(0, 500).includes(EXPORT_MARK);

@@ -4,7 +4,7 @@ import { ImportFailure } from './problems.js';
 export type CNode = Node;
 
 /** Most bytes of a C file: the configuration of a thousand VMs has 2 MB. */
-export const C_BYTES_MAX = 4 * 1024 * 1024;
+export const C_BYTES_MAX = 3 * 1024 * 1024;
 /** Brackets within brackets: a configuration has about ten. The parser's time and memory grow with them. */
 const DEPTH_MAX = 64;
 

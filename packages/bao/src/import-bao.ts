@@ -7,7 +7,7 @@ import { guessBoard, isOf, withController } from './guess-board.js';
 import { type ImportError, ImportFailure, type ImportNote } from './problems.js';
 import { type InputFile, type ReadConfig, readConfig } from './read-config.js';
 import { type ImportedDevice, readDeviceModel } from './read-device-model.js';
-import { type Relocate, readSidecar, relocated, type Sidecar } from './sidecar.js';
+import { type Relocate, readSidecar, relocated, relocatedBoard, type Sidecar } from './sidecar.js';
 import type { RawMap } from './topology-text.js';
 
 /** A topology that was made of something else, and what is to be known of it. */
@@ -121,7 +121,7 @@ class BaoImport {
     const { board, files } = this.#options;
     const irqcs = config.vmlist.flatMap(({ irqc }) => (irqc === undefined ? [] : [irqc]));
     const own = sidecar?.topology['board'];
-    if (board === undefined && own !== undefined) return { board: own };
+    if (board === undefined && own !== undefined) return { board: relocatedBoard(own, this.#options.relocate) };
     const guess =
       board === undefined
         ? guessBoard(

@@ -52,6 +52,13 @@ export function relocated(value: Raw, relocate: Relocate): Raw {
   );
 }
 
+/** A board as a topology names it: a path too, where it is a user's. */
+export const relocatedBoard = (board: Raw, relocate: Relocate): Raw => {
+  if (typeof board === 'string') return board.includes('/') || /\.ya?ml$/.test(board) ? relocate(board) : board;
+  const name = isRawMap(board) ? board['name'] : undefined;
+  return isRawMap(board) && name !== undefined ? { ...board, name: relocatedBoard(name, relocate) } : board;
+};
+
 const without = (map: RawMap, fields: readonly string[]): RawMap =>
   Object.fromEntries(Object.entries(map).filter(([name]) => !fields.includes(name)));
 
@@ -66,7 +73,10 @@ export function sidecarText(topology: Topology, source: TopologyText, label: str
   const vms = mapAt(source.raw, 'vms');
   const value = {
     format: SIDECAR_FORMAT,
-    topology: without(isRawMap(source.raw) ? source.raw : {}, SAID_BY_BAO.topology),
+    topology: {
+      ...without(isRawMap(source.raw) ? source.raw : {}, SAID_BY_BAO.topology),
+      board: relocatedBoard(isRawMap(source.raw) ? (source.raw['board'] ?? '') : '', relocate),
+    },
     shared_memories: topology.sharedMemories.map(({ name }) => ({
       name,
       ...without(isRawMap(memories[name]) ? memories[name] : {}, SAID_BY_BAO.sharedMemory),

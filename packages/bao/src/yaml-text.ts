@@ -1,4 +1,3 @@
-import { Document, isMap, isScalar, isSeq, type Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
 import type { Raw } from './topology-text.js';
 
 /** A number that is written in hexadecimal, as addresses are. */
@@ -11,7 +10,7 @@ export class Size {
   constructor(readonly value: bigint) {}
 }
 
-/** A value with a comment: above it in its map or list. */
+/** A value with a comment above it. */
 export class Commented {
   constructor(
     readonly value: YamlValue,
@@ -19,20 +18,110 @@ export class Commented {
   ) {}
 }
 
-/** What a YAML file of ours is made of; maps and lists of plain values go on one line where they fit. */
-export type YamlValue = Raw | Hex | Size | Commented | readonly YamlValue[] | { readonly [field: string]: YamlValue };
+/** What a YAML file of ours is made of. */
+export type YamlValue = Raw | Hex | Size | Commented | readonly YamlValue[] | YamlMap;
+interface YamlMap {
+  readonly [field: string]: YamlValue;
+}
 
 /** Columns that a map or list on one line may have. */
 const INLINE_MAX = 90;
+/** Levels from the root that are never put on one line, and levels within one line. */
+const BLOCK_LEVELS = 1;
+const INLINE_LEVELS = 3;
 
-/** Writes a YAML file. The same values give the same bytes. */
-export function yamlText(value: YamlValue, head: string): string {
-  const document = new Document(null);
-  document.contents = nodeOf(document, value, 0) as typeof document.contents;
-  const text = document.toString({ lineWidth: 0, flowCollectionPadding: true, indentSeq: true });
-  const comment = head.split('\n').map((line) => `# ${line}`.trimEnd());
-  return `${comment.join('\n')}\n${text}`;
+/**
+ * Writes a YAML file as a person would: what is short on one line, numbers as they are meant. The same values give the
+ * same bytes. (The library's own writer keeps neither, and takes seconds for a thousand VMs.)
+ */
+export function yamlText(value: YamlMap, head: string): string {
+  const lines = head.split('\n').map((line) => `# ${line}`.trimEnd());
+  writeMap(value, '', 0, lines);
+  return `${lines.join('\n')}\n`;
 }
+
+function writeMap(map: YamlMap, indent: string, level: number, lines: string[]): void {
+  for (const [key, value] of Object.entries(map)) writeValue(`${indent}${scalar(key)}:`, value, indent, level, lines);
+}
+
+/** Writes a value after its key or dash. @param indent of what it belongs to */
+function writeValue(before: string, given: YamlValue, indent: string, level: number, lines: string[]): void {
+  let value = given;
+  if (value instanceof Commented) {
+    for (const line of value.comment.split('\n')) lines.push(`${indent}# ${line.trim()}`);
+    value = value.value;
+  }
+  const inline =
+    level < BLOCK_LEVELS && isCollection(value) && !isEmpty(value) ? undefined : inlined(value, INLINE_LEVELS);
+  if (inline !== undefined && (before.length + inline.length < INLINE_MAX + indent.length || !isCollection(value))) {
+    lines.push(`${before} ${inline}`);
+    return;
+  }
+  const inner = `${indent}  `;
+  if (Array.isArray(value)) {
+    if (before !== '') lines.push(before);
+    for (const item of value as readonly YamlValue[]) writeItem(item, inner, level + 1, lines);
+  } else {
+    lines.push(before);
+    writeMap(value as YamlMap, inner, level + 1, lines);
+  }
+}
+
+/** Writes an item of a list: a map begins on the line of its dash. */
+function writeItem(item: YamlValue, indent: string, level: number, lines: string[]): void {
+  const plain = item instanceof Commented ? item.value : item;
+  const inline = inlined(plain, INLINE_LEVELS);
+  if (!isMap(plain) || (inline !== undefined && inline.length < INLINE_MAX)) {
+    writeValue(`${indent}-`, item, indent, level, lines);
+    return;
+  }
+  if (item instanceof Commented) for (const line of item.comment.split('\n')) lines.push(`${indent}# ${line.trim()}`);
+  const from = lines.length;
+  writeMap(plain, `${indent}  `, level, lines);
+  // Comments of the first field come first.
+  const first = lines.findIndex((line, n) => n >= from && !line.trimStart().startsWith('#'));
+  lines[first] = `${indent}- ${(lines[first] ?? '').slice(indent.length + 2)}`;
+}
+
+const isMap = (value: YamlValue): value is YamlMap =>
+  typeof value === 'object' &&
+  value !== null &&
+  !Array.isArray(value) &&
+  !(value instanceof Hex || value instanceof Size || value instanceof Commented);
+
+const isCollection = (value: YamlValue): boolean => Array.isArray(value) || isMap(value);
+const isEmpty = (value: YamlValue): boolean => Object.keys(value as object).length === 0;
+
+/** A value on one line; undefined if it has comments, or more levels than that. */
+function inlined(value: YamlValue, levels: number): string | undefined {
+  if (value instanceof Commented) return undefined;
+  if (value instanceof Hex) return `0x${value.value.toString(16)}`;
+  if (value instanceof Size) return showSize(value.value);
+  if (!isCollection(value)) return scalar(value as string | bigint | number | boolean | null);
+  if (levels === 0) return undefined;
+  const parts: string[] = [];
+  for (const [key, inner] of Object.entries(value as object) as [string, YamlValue][]) {
+    const text = inlined(inner, levels - 1);
+    if (text === undefined) return undefined;
+    parts.push(Array.isArray(value) ? text : `${scalar(key)}: ${text}`);
+  }
+  if (Array.isArray(value)) return `[${parts.join(', ')}]`;
+  return parts.length === 0 ? '{}' : `{ ${parts.join(', ')} }`;
+}
+
+/** Durations and sizes of topologies. */
+const QUANTITY = /^[0-9]+(?:ns|us|ms|s|KiB|MiB|GiB)$/;
+/** Strings that no reader takes for something else. */
+const PLAIN = /^[A-Za-z][A-Za-z0-9_-]*(?:[./][A-Za-z0-9_-]+)*$|^(?:\.{1,2})?(?:\/[A-Za-z0-9_.-]+)+$/;
+/** Words that stand for other values, in any version of YAML. */
+const WORDS = /^(?:true|false|null|yes|no|on|off|y|n)$/i;
+
+const scalar = (value: string | bigint | number | boolean | null): string =>
+  typeof value !== 'string' ||
+  (PLAIN.test(value) && !WORDS.test(value)) ||
+  (typeof value === 'string' && QUANTITY.test(value))
+    ? String(value)
+    : JSON.stringify(value);
 
 const UNITS: readonly (readonly [string, bigint])[] = [
   ['GiB', 1024n ** 3n],
@@ -40,65 +129,7 @@ const UNITS: readonly (readonly [string, bigint])[] = [
   ['KiB', 1024n],
 ];
 
-const showSize = (bytes: bigint): string | bigint => {
+function showSize(bytes: bigint): string {
   const unit = UNITS.find(([, size]) => bytes >= size && bytes % size === 0n);
-  return unit === undefined ? bytes : `${bytes / unit[1]}${unit[0]}`;
-};
-
-/** Levels from the root that are never put on one line. */
-const BLOCK_LEVELS = 2;
-
-function nodeOf(document: Document, value: YamlValue, level: number): Node {
-  if (value instanceof Commented) {
-    const node = nodeOf(document, value.value, level);
-    node.commentBefore = ` ${value.comment}`;
-    return node;
-  }
-  if (value instanceof Hex) {
-    const scalar = new Scalar(value.value);
-    scalar.format = 'HEX';
-    return scalar;
-  }
-  if (value instanceof Size) return document.createNode(showSize(value.value));
-  if (Array.isArray(value)) {
-    const list = new YAMLSeq<Node>(document.schema);
-    for (const item of value) list.add(nodeOf(document, item, level + 1));
-    list.flow = level >= BLOCK_LEVELS && isPlain(list);
-    return list;
-  }
-  if (typeof value === 'object' && value !== null) {
-    const map = new YAMLMap<Scalar<string>, Node>(document.schema);
-    for (const [key, inner] of Object.entries(value)) {
-      const node = nodeOf(document, inner, level + 1);
-      const name = new Scalar(key);
-      // A comment stands above its key.
-      if (node.commentBefore !== undefined && node.commentBefore !== null) {
-        name.commentBefore = node.commentBefore;
-        node.commentBefore = null;
-      }
-      map.add(new Pair(name, node));
-    }
-    map.flow = level >= BLOCK_LEVELS && isPlain(map);
-    return map;
-  }
-  return document.createNode(value);
-}
-
-/** Whether a map or list has only plain values, or short maps of them, without comments, and fits on a line. */
-function isPlain(node: unknown): boolean {
-  return plainWidth(node, 2) <= INLINE_MAX;
-}
-
-/** Columns that a value takes on one line; infinite where it should not be on one. */
-function plainWidth(node: unknown, depth: number): number {
-  if (isScalar(node)) return node.commentBefore ? Number.POSITIVE_INFINITY : String(node.value).length + 2;
-  if (depth === 0) return Number.POSITIVE_INFINITY;
-  if (isSeq(node)) return node.items.reduce((sum: number, item) => sum + plainWidth(item, depth - 1) + 2, 4);
-  if (isMap(node)) {
-    return node.items.reduce(
-      (sum: number, { key, value }) => sum + plainWidth(key, 1) + plainWidth(value, depth - 1) + 2,
-      4,
-    );
-  }
-  return Number.POSITIVE_INFINITY;
+  return unit === undefined ? String(bytes) : `${bytes / unit[1]}${unit[0]}`;
 }
