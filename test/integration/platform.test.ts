@@ -25,7 +25,7 @@ beforeAll(() => {
 
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
-describe.each(['processes', 'inproc'] as const)('engine %s', (engine) => {
+describe.each(['processes', 'inproc', 'virtual'] as const)('engine %s', (engine) => {
   it.each(['demo-aarch64', 'demo-riscv64', 'demo-aarch64-smp', 'demo-riscv64-smp'])(
     '%s: every disk is read whole, and every block reads back as written',
     async (name) => {
@@ -44,6 +44,22 @@ describe.each(['processes', 'inproc'] as const)('engine %s', (engine) => {
       }
     },
   );
+});
+
+describe('virtual time', () => {
+  it('is the same whenever it runs, and has nothing to do with the host’s', async () => {
+    const once = () =>
+      remio('up', topology('ping-riscv64'), '--engine', 'virtual', '--until-done', '--image', copy('virtual.img'));
+    const [first, second] = [await once(), await once()];
+    expect(first.code).toBe(0);
+    expect(second).toEqual(first);
+  });
+
+  it('refuses devices that talk to the host, by name', async () => {
+    const { code, stderr } = await remio('up', topology('lan-aarch64'), '--engine', 'virtual');
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/is a net device, which talks to the host: .*--engine inproc/);
+  });
 });
 
 describe('processes', () => {

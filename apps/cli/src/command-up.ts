@@ -1,7 +1,9 @@
 import { backendPrograms } from '@remio/backend-vm';
 import { frontendPrograms } from '@remio/frontend-vm';
+import type { GuestProgram } from '@remio/guest';
 import { RecordingFile } from '@remio/hypervisor';
 import { METRICS_VARIABLE, type MetricsAddress, parseMetricsAddress, showAddress } from '@remio/metrics';
+import { showDuration } from '@remio/telemetry';
 import { isBackend, type Topology, usesStdio, type Vm } from '@remio/topology';
 import { InprocEngine, programOf } from '@remio/vm-runtime';
 import { deferred } from './deferred.js';
@@ -18,10 +20,11 @@ import {
   renderVms,
 } from './status.js';
 import { topologyOf } from './topology-file.js';
+import { renderWorld, virtualWorld } from './virtual-world.js';
 
 export interface UpOptions {
   readonly image: readonly string[];
-  readonly engine: 'processes' | 'inproc';
+  readonly engine: 'processes' | 'inproc' | 'virtual';
   readonly endpoint?: string;
   readonly record?: string;
   /** HOST:PORT of the hypervisor's metrics. */
@@ -46,7 +49,14 @@ const printer = (topology: Topology, json: boolean): Print => {
 export async function up(file: string, options: UpOptions): Promise<ExitCode> {
   if (options.processes === 0) throw new CommandError('--processes 0: expected at least 1', EXIT.USAGE);
   const topology = topologyOf(file, options.image);
-  return options.engine === 'inproc' ? upInproc(topology, options) : upProcesses(topology, options);
+  switch (options.engine) {
+    case 'inproc':
+      return upInproc(topology, options);
+    case 'virtual':
+      return upVirtual(topology, options);
+    case 'processes':
+      return upProcesses(topology, options);
+  }
 }
 
 /** VMs whose work is not done yet: frontends', and what others drive besides serving devices. */
@@ -166,9 +176,10 @@ function hopsOf(topology: Topology, status: PlatformStatus, reports: Reports): s
   return '';
 }
 
-async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCode> {
+/** What each VM of a topology runs, by name. @throws CommandError if a module gives none */
+async function programsOf(topology: Topology): Promise<ReadonlyMap<string, GuestProgram>> {
   const table = { ...backendPrograms, ...frontendPrograms };
-  const programs = new Map<string, Awaited<ReturnType<typeof programOf>>>();
+  const programs = new Map<string, GuestProgram>();
   for (const vm of topology.vms) {
     try {
       programs.set(vm.name, await programOf(vm, table));
@@ -176,6 +187,48 @@ async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCod
       throw new CommandError(error instanceof Error ? error.message : String(error), EXIT.USAGE);
     }
   }
+  return programs;
+}
+
+/** In virtual time: until the work is done, or nothing can happen any more. */
+async function upVirtual(topology: Topology, options: UpOptions): Promise<ExitCode> {
+  const programs = await programsOf(topology);
+  const print = printer(topology, options.json);
+  const open = openFrontends(topology);
+  let code: ExitCode | undefined;
+  const world = virtualWorld(topology, programs, {
+    report: (vm, event, now) => {
+      if (event.kind === 'counters') return;
+      print({ vm: vm.name, now, event }, `${showDuration(now)}  ${vm.name}: ${JSON.stringify(event)}`);
+      const ended = endOf(event, vm);
+      if (ended === undefined) return;
+      if (event['reason'] !== undefined) code = EXIT.FAILED;
+      const hopeless = code === EXIT.FAILED && ended === 'vcpu';
+      if (ended === 'work') open.delete(vm.name);
+      if (options.untilDone && (hopeless || open.size === 0)) world.stop();
+    },
+    log: (vm, line) => console.error(`${vm.name}: ${line}`),
+  });
+  const onSignal = (signal: NodeJS.Signals): void => {
+    code = signal === 'SIGINT' ? EXIT.SIGINT : EXIT.SIGTERM;
+    world.stop();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  const ending = await world.run();
+  const use = world.use();
+  print(
+    { ending, now: world.now, use, hops: { count: world.hops.count, total: world.hops.total } },
+    `\n${renderWorld(world)}`,
+  );
+  if (code !== undefined) return code;
+  if (!options.untilDone || open.size === 0) return EXIT.OK;
+  console.error(`nothing can happen any more, and ${[...open].join(', ')} did not finish`);
+  return EXIT.FAILED;
+}
+
+async function upInproc(topology: Topology, options: UpOptions): Promise<ExitCode> {
+  const programs = await programsOf(topology);
   const print = printer(topology, options.json);
   const open = openFrontends(topology);
   const over = deferred<ExitCode>();

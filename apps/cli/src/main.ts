@@ -70,7 +70,9 @@ program
   .description('boot a topology, show state and latencies until stopped')
   .addOption(imageOption())
   .addOption(
-    new Option('--engine <ENGINE>', 'separate processes, or one').choices(['processes', 'inproc']).default('processes'),
+    new Option('--engine <ENGINE>', 'separate processes, one, or virtual time')
+      .choices(['processes', 'inproc', 'virtual'])
+      .default('processes'),
   )
   .option('--endpoint <ENDPOINT>', 'where the hypervisor listens (ipc://… or tcp://…)')
   .option('--record <FILE>', 'write every input of the core, and its effects, as a vector')

@@ -1,3 +1,4 @@
+export * from './charged-registers.js';
 export * from './compare.js';
 export * from './execute.js';
 export * from './language.js';

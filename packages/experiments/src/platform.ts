@@ -7,8 +7,8 @@ const PAGE = 4096;
 /** Where shared memories begin: above what boards have there. */
 const SHARED_BASE = 0x1_0000_0000;
 const WINDOWS = 0x0a00_0000;
-/** First interrupts of devices: a GIC's shared ones begin at 32. */
-const FIRST_INTERRUPT = { aarch64: 40, riscv64: 2 } as const;
+/** First interrupts of devices: beyond what every vCPU has of its own. */
+const FIRST_INTERRUPT = { aarch64: 40, riscv64: 16 } as const;
 
 const up = (value: number, unit: number): number => Math.ceil(value / unit) * unit;
 

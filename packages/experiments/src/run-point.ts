@@ -1,4 +1,4 @@
-import { dispatcher, type RegistersWrap } from '@remio/backend-vm';
+import { dispatcher } from '@remio/backend-vm';
 import { assert } from '@remio/base';
 import { costModel } from '@remio/board';
 import { type LoadOptions, load, type StartGate } from '@remio/frontend-vm';
@@ -6,8 +6,8 @@ import type { GuestProgram } from '@remio/guest';
 import { Histogram } from '@remio/telemetry/histogram';
 import type { Topology, Vm } from '@remio/topology';
 import { BlockDevice, type VirtioDevice } from '@remio/virtio-device';
-import { MMIO } from '@remio/virtio-spec';
 import { type CpuUse, HOPS, type Hop, Medium, ModelStorage, SparseBytes, World } from '@remio/world';
+import { chargedRegisters } from './charged-registers.js';
 import type { Settings } from './language.js';
 import { type Latencies, type Outcome, useBetween } from './outcome.js';
 import { BACKEND, FRONTEND, NOISY, platformOf } from './platform.js';
@@ -149,7 +149,7 @@ class PointRun {
       const storage = new ModelStorage(world, new SparseBytes(platform.disk), mine, medium.copies);
       return Promise.resolve(new BlockDevice(storage, { queues: platform.vcpus, queueSize }));
     };
-    return dispatcher(make, charged(world));
+    return dispatcher(make, chargedRegisters(world));
   }
 
   /** Lets every client begin at the same time, and looks at the world when what counts begins and ends. */
@@ -258,31 +258,3 @@ function latencies(reports: readonly LoadReport[]): Latencies {
     histogram: all.encode(),
   };
 }
-
-/** A device model's registers whose accesses have their price. */
-const charged =
-  (world: World): RegistersWrap =>
-  (registers) => ({
-    read(offset, width) {
-      world.spent('register-access');
-      return registers.read(offset, width);
-    },
-    write(offset, width, value) {
-      world.spent(offset === MMIO.QueueNotify ? 'queue-notify' : 'register-access');
-      registers.write(offset, width, value);
-    },
-    queueConfig: (index) => registers.queueConfig(index),
-    inFlight: (queue) => registers.inFlight(queue),
-    get counters() {
-      return registers.counters;
-    },
-    get status() {
-      return registers.status;
-    },
-    get features() {
-      return registers.features;
-    },
-    get device() {
-      return registers.device;
-    },
-  });
