@@ -267,6 +267,7 @@ export class PlatformMachine extends HypercallMachine {
 
   #take(record: HypervisorRecord): void {
     if (record.kind === 'lease' || record.kind === 'revoke') return;
+    if (record.kind === 'memory' || record.kind === 'memory-link') return;
     const vcpu = this.at(record.cpu);
     switch (record.kind) {
       case 'resume':

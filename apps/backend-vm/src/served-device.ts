@@ -73,7 +73,7 @@ export class ServedDevice {
     };
     const defer = (work: () => void, idle?: boolean, queue?: number): void =>
       vm.defer(queue === undefined ? this.vcpu : this.vcpuOf(queue), work, idle);
-    const registers = new MmioRegisters(model, end.shmem, { interrupt, defer }, end.ring);
+    const registers = new MmioRegisters(model, () => end.shmem, { interrupt, defer }, end.ring);
     this.registers = wrap(registers, () => interrupt());
     // A process that served the device before is gone, and what it knew: the driver is not left to find out by itself.
     if (vm.incarnation > 1) registers.demandReset();

@@ -63,6 +63,13 @@ export class FrameWriter {
     this.#at += bytes.length;
   }
 
+  /** Bytes: their number as 32 bits, then they. */
+  blob(bytes: Uint8Array): void {
+    this.u32(bytes.length);
+    plain.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
   /** The frame, in memory of its own; the writer begins anew. */
   take(): Buffer {
     const frame = Buffer.from(scratch.subarray(0, this.#at));
@@ -120,6 +127,14 @@ export class FrameReader {
     if (length > lengthMax) throw new MalformedFrame(`a text of ${length} bytes`);
     const start = this.#skip(length);
     return scratch.toString('utf8', start, start + length);
+  }
+
+  /** Bytes, in memory of their own. */
+  blob(lengthMax: number): Uint8Array {
+    const length = this.u32();
+    if (length > lengthMax) throw new MalformedFrame(`${length} bytes, where ${lengthMax} is the most`);
+    const start = this.#skip(length);
+    return plain.slice(start, start + length);
   }
 
   #skip(bytes: number): number {

@@ -1,5 +1,6 @@
 import { assert } from '@remio/base';
 import { type Credit, RECORDS_PER_FRAME_MAX } from './frame.js';
+import { RECORD_BYTES_MAX } from './record-codec.js';
 
 /** The credit that the hypervisor gives and takes. */
 export const CREDIT: Credit = { frames: 1024, bytes: 1 << 20 };
@@ -12,8 +13,11 @@ export const CREDIT: Credit = { frames: 1024, bytes: 1 << 20 };
 export class Link<R> {
   readonly #credit: Credit;
   readonly #mask: number;
-  /** Records that no frame carries yet. */
+  /** Bytes of a record that takes many; 0 for all others. */
+  readonly #bulkOf: (record: R) => number;
+  /** Records that no frame carries yet, and the bytes of those that take many. */
   #queue: R[] = [];
+  #bulk = 0;
   /** Records and bytes of the frames that are not acknowledged, by sequence number modulo their count. */
   readonly #frames: (readonly R[] | undefined)[];
   readonly #sizes: Float64Array;
@@ -26,9 +30,10 @@ export class Link<R> {
   #told = 0;
   #bytesUntold = 0;
 
-  constructor(credit: Credit) {
+  constructor(credit: Credit, bulkOf: (record: R) => number = () => 0) {
     assert(credit.frames >= 1 && credit.bytes >= 1, 'without credit nothing moves');
     this.#credit = credit;
+    this.#bulkOf = bulkOf;
     const slots = 2 ** Math.ceil(Math.log2(credit.frames));
     this.#mask = slots - 1;
     this.#frames = new Array(slots).fill(undefined);
@@ -63,17 +68,35 @@ export class Link<R> {
 
   push(record: R): void {
     this.#queue.push(record);
+    this.#bulk += this.#bulkOf(record);
   }
 
   /** The records of the next frame, whose number is then {@link sent}; undefined: none wait, or credit is used up. */
   take(): readonly R[] | undefined {
     if (this.#queue.length === 0 || !this.#maySend()) return undefined;
     const all = this.#queue;
-    const records = all.length <= RECORDS_PER_FRAME_MAX ? all : all.slice(0, RECORDS_PER_FRAME_MAX);
-    this.#queue = all === records ? [] : all.slice(RECORDS_PER_FRAME_MAX);
+    const fits = this.#bulk === 0 ? RECORDS_PER_FRAME_MAX : this.#fitting(all);
+    const records = all.length <= fits ? all : all.slice(0, fits);
+    this.#queue = all === records ? [] : all.slice(fits);
     this.#sent += 1;
     this.#frames[this.#sent & this.#mask] = records;
     return records;
+  }
+
+  /** How many records fit a frame, where some are large. */
+  #fitting(records: readonly R[]): number {
+    let left = RECORDS_PER_FRAME_MAX;
+    let count = 0;
+    for (const record of records) {
+      const bulk = this.#bulkOf(record);
+      // A large record takes the place of so many others.
+      const places = 1 + Math.ceil(bulk / RECORD_BYTES_MAX);
+      if (places > left) break;
+      left -= places;
+      count += 1;
+      this.#bulk -= bulk;
+    }
+    return count;
   }
 
   /** How long the frame that {@link take} gave came to be. */

@@ -1,7 +1,7 @@
 import { type Conduit, HYPERCALL_REGISTERS } from '@remio/arch';
 import { cpuId, irqId, requestId, vmId } from '@remio/base';
 import { type FrameReader, type FrameWriter, MalformedFrame } from './frame-bytes.js';
-import type { HypervisorRecord, VmRecord } from './records.js';
+import type { HypervisorRecord, MemoryRecord, VmRecord } from './records.js';
 
 /**
  * Records travel one after another: a code, the VM, the CPU (or the dm_id, for what concerns a device end), then the
@@ -16,6 +16,8 @@ export const RECORD = {
   POSTED_RISCV64: 6,
   ASKED: 7,
   OFF: 8,
+  MEMORY_PLACE: 9,
+  MEMORY: 10,
   RESUME: 32,
   FAULT: 33,
   RESULT_AARCH64: 34,
@@ -26,6 +28,7 @@ export const RECORD = {
   CPU_ON: 39,
   CPU_OFF: 40,
   TIMER: 41,
+  MEMORY_LINK: 42,
 } as const;
 
 const A64 = HYPERCALL_REGISTERS.aarch64;
@@ -37,7 +40,10 @@ const CONDUITS: readonly Conduit[] = ['hvc', 'smc'];
 /** Bytes that the text of a record may have. */
 const TEXT_BYTES_MAX = 4096;
 
-/** Bytes that a record may have at most: the longest text, and more than the longest of fixed length. */
+/** Bytes of the memory service that a record may carry. */
+export const MEMORY_BYTES_MAX = 64 * 1024;
+
+/** Bytes that any other record may have at most: the longest text, and more than the longest of fixed length. */
 export const RECORD_BYTES_MAX = TEXT_BYTES_MAX + 128;
 
 const head = (w: FrameWriter, code: number, vm: number, second: number): void => {
@@ -93,6 +99,13 @@ export function writeVmRecord(w: FrameWriter, record: VmRecord): void {
       return;
     case 'off':
       head(w, RECORD.OFF, record.vm, record.cpu);
+      return;
+    case 'memory-place':
+      head(w, RECORD.MEMORY_PLACE, record.vm, record.dm);
+      w.text(clipped(record.place));
+      return;
+    case 'memory':
+      memory(w, record);
   }
 }
 
@@ -144,8 +157,25 @@ export function writeHypervisorRecord(w: FrameWriter, record: HypervisorRecord):
     case 'timer':
       head(w, RECORD.TIMER, record.vm, record.cpu);
       w.u64(record.deadline);
+      return;
+    case 'memory-link':
+      head(w, RECORD.MEMORY_LINK, record.vm, record.dm);
+      w.u32(record.epoch);
+      return;
+    case 'memory':
+      memory(w, record);
   }
 }
+
+function memory(w: FrameWriter, { vm, dm, epoch, bytes }: MemoryRecord): void {
+  head(w, RECORD.MEMORY, vm, dm);
+  w.u32(epoch);
+  w.blob(bytes);
+}
+
+/** Bytes of the frame that a record takes, if they are many. */
+export const bulkOf = (record: VmRecord | HypervisorRecord): number =>
+  record.kind === 'memory' ? record.bytes.length : 0;
 
 /** A reason is for people: its head will do. A character of JavaScript has at most 3 bytes of UTF-8. */
 const clipped = (reason: string): string => reason.slice(0, Math.floor(TEXT_BYTES_MAX / 3));
@@ -166,7 +196,8 @@ const conduit = (r: FrameReader): Conduit => {
 export function readVmRecord(r: FrameReader): VmRecord {
   const code = r.u8();
   const vm = vmId(r.u32());
-  const cpu = cpuId(r.u32());
+  const second = r.u32();
+  const cpu = cpuId(second);
   switch (code) {
     case RECORD.TRAP_AARCH64:
       return {
@@ -207,6 +238,10 @@ export function readVmRecord(r: FrameReader): VmRecord {
       return { kind: 'asked', vm, cpu, id: requestId(r.u64()) };
     case RECORD.OFF:
       return { kind: 'off', vm, cpu };
+    case RECORD.MEMORY_PLACE:
+      return { kind: 'memory-place', vm, dm: second, place: r.text(TEXT_BYTES_MAX) };
+    case RECORD.MEMORY:
+      return { kind: 'memory', vm, dm: second, epoch: r.u32(), bytes: r.blob(MEMORY_BYTES_MAX) };
     default:
       throw new MalformedFrame(`${code} is no record of a VM`);
   }
@@ -246,6 +281,10 @@ export function readHypervisorRecord(r: FrameReader): HypervisorRecord {
       return { kind: 'cpu-on', vm, cpu, entry: r.u64(), argument: r.u64(), incarnation: r.u32() };
     case RECORD.CPU_OFF:
       return { kind: 'cpu-off', vm, cpu, reason: r.text(TEXT_BYTES_MAX) };
+    case RECORD.MEMORY_LINK:
+      return { kind: 'memory-link', vm, dm: second, epoch: r.u32() };
+    case RECORD.MEMORY:
+      return { kind: 'memory', vm, dm: second, epoch: r.u32(), bytes: r.blob(MEMORY_BYTES_MAX) };
     case RECORD.TIMER:
       return { kind: 'timer', vm, cpu, deadline: r.u64() };
     default:

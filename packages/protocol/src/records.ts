@@ -12,7 +12,23 @@ export type VmRecord =
   /** An ASK that the VM's runtime answered from a lease. */
   | { readonly kind: 'asked'; readonly vm: VmId; readonly cpu: CpuId; readonly id: RequestId }
   /** A vCPU's program ended or failed; the hypervisor marks it off. */
-  | { readonly kind: 'off'; readonly vm: VmId; readonly cpu: CpuId };
+  | { readonly kind: 'off'; readonly vm: VmId; readonly cpu: CpuId }
+  /**
+   * Where this process has the memory of a device end: another that names the same place shares it; the empty text: nobody
+   * else can. Said before anything that concerns the device.
+   */
+  | { readonly kind: 'memory-place'; readonly vm: VmId; readonly dm: number; readonly place: string }
+  | MemoryRecord;
+
+/** A message of the memory service, from one end of a device to the other; the hypervisor passes it on. */
+export interface MemoryRecord {
+  readonly kind: 'memory';
+  readonly vm: VmId;
+  readonly dm: number;
+  /** What `memory-link` gave: a message of an earlier pair of processes is dropped. */
+  readonly epoch: number;
+  readonly bytes: Uint8Array;
+}
 
 /** What the hypervisor sends to a VM process on the hot path. */
 export type HypervisorRecord =
@@ -68,5 +84,11 @@ export type HypervisorRecord =
     }
   /** Stops a vCPU for good (a fatal event of the `reference` profile) or until `cpu-on`. */
   | { readonly kind: 'cpu-off'; readonly vm: VmId; readonly cpu: CpuId; readonly reason: string }
+  /**
+   * The memory of a backend's device end is reached through the service from now on, under this number; 0: the process that
+   * has it is gone.
+   */
+  | { readonly kind: 'memory-link'; readonly vm: VmId; readonly dm: number; readonly epoch: number }
+  | MemoryRecord
   /** SBI set_timer: arms the vCPU's one-shot timer at this value of its counter (2^64-1: never). */
   | { readonly kind: 'timer'; readonly vm: VmId; readonly cpu: CpuId; readonly deadline: bigint };

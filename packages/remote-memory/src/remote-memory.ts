@@ -105,13 +105,17 @@ export class RemoteMemory implements GuestMemory {
     const fetch = this.#lacking && this.#fetching === 0 && this.#open;
     if (fetch) this.#fetch();
     if (!this.#open) this.#drop();
-    else if (fetch || this.#telling || this.#waitingBytes + this.#writer.length > WAITING_BYTES_MAX) this.#send(fetch);
+    const due = fetch || this.#telling || this.#waitingBytes + this.#writer.length > WAITING_BYTES_MAX;
+    const messages = this.#open && due ? this.#take(fetch) : [];
     this.#forget();
+    // Last: an answer may come before this returns.
+    for (const message of messages) this.#host.send(message);
   }
 
   /** Sends what was written, whether or not it tells of something: what follows on another way must not overtake it. */
   settle(): void {
-    if (this.#open && this.#waitingBytes + this.#writer.length > 0) this.#telling = true;
+    if (this.#waitingBytes + this.#writer.length === 0 && !this.#lacking) return;
+    this.#telling ||= this.#waitingBytes + this.#writer.length > 0;
     this.flush();
   }
 
@@ -286,13 +290,15 @@ export class RemoteMemory implements GuestMemory {
     for (const ring of this.#rings) writer.ring(ring);
   }
 
-  #send(fetch: boolean): void {
+  /** What is to be sent. */
+  #take(fetch: boolean): readonly Uint8Array[] {
     if (fetch) this.counters.fetches += 1;
     if (this.#telling || this.#waiting.length > 0) this.counters.writes += 1;
-    for (const message of this.#waiting.splice(0)) this.#host.send(message);
-    if (this.#writer.length > 0) this.#host.send(this.#writer.take());
+    const messages = this.#waiting.splice(0);
+    if (this.#writer.length > 0) messages.push(this.#writer.take());
     this.#waitingBytes = 0;
     this.#telling = false;
+    return messages;
   }
 
   /** What was written goes nowhere. */

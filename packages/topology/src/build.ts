@@ -55,7 +55,13 @@ export function buildTopology(source: TopologySource, file: TopologyFile, option
   const board = boardOf(source, file.board, options);
   if (board === undefined) return undefined;
   const sharedMemories = Object.entries(file.shared_memories ?? {}).map(
-    ([name, { size, phys }], id): SharedMemory => ({ id, name, size: Number(size), ...present({ phys }) }),
+    ([name, { size, phys, via }], id): SharedMemory => ({
+      id,
+      name,
+      size: Number(size),
+      ...present({ phys }),
+      ...(via === undefined || via === 'auto' ? {} : { via }),
+    }),
   );
   const memories = new Map(sharedMemories.map((memory) => [memory.name, memory]));
   const cpus = assignCpus(source, file, board);

@@ -41,6 +41,10 @@ function checkPeers(source: TopologySource, topology: Topology): void {
     const first = users.get(memory.id);
     if (first === undefined) continue;
     const path = ipcPath(first.vm, first.ipc, 'memory');
+    if (memory.via === 'service') {
+      const message = `shared memory ${memory.name} is reached through the memory service, which is for devices`;
+      source.error('ipc-peer', path, message, 'leave via out: an IPC object is memory that all its VMs map');
+    }
     if (first.alone) {
       const message = `only ${first.vm.name} has an IPC object on ${memory.name}: nobody hears it`;
       source.warning('ipc-peer', path, message, 'give another VM an IPC object on this memory');

@@ -77,6 +77,13 @@ const ipc = z.strictObject({
 
 const phys = u64.optional().describe('Where in the board\u2019s RAM it lies; absent: where the hypervisor finds room');
 
+const via = z
+  .enum(['auto', 'mapping', 'service'])
+  .optional()
+  .describe(
+    'How processes get at it: a file that both map, or the memory service. auto, the default: a mapping where they can share one',
+  );
+
 const vm = z.strictObject({
   cpus: z.union([count, z.array(count)], { error: 'expected a number of CPUs, or a list of them' }),
   memory: z.array(z.strictObject({ base: u64, size, phys })).optional(),
@@ -106,7 +113,7 @@ export const topologySchema = z.strictObject({
   ),
   profile: z.enum(['reference', 'hardened']).optional(),
   costs: costs.optional(),
-  shared_memories: z.record(name, z.strictObject({ size, phys })).optional(),
+  shared_memories: z.record(name, z.strictObject({ size, phys, via })).optional(),
   vms: z.record(name, vm),
   hosts: z
     .record(name, z.array(name))

@@ -13,6 +13,11 @@ export interface SharedMemory {
   readonly size: number;
   /** Where in the board's RAM it lies (Bao: `place_phys`, `phys`); absent: where the hypervisor finds room. */
   readonly phys?: bigint;
+  /**
+   * How the processes of its VMs get at it. `mapping`: they map one file. `service`: the frontend's process has it, the
+   * backend's reaches it through the hypervisor. Absent: a mapping where they can share one, else the service.
+   */
+  readonly via?: 'mapping' | 'service';
 }
 
 export interface MemoryRegion {

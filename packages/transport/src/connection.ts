@@ -1,5 +1,6 @@
 import { err, ok, type Result } from '@remio/base';
 import {
+  bulkOf,
   type ControlMessage,
   CREDIT,
   carriesRecords,
@@ -62,7 +63,7 @@ export class Connection implements VmTransport {
   readonly #handler: ConnectionHandler;
   readonly #queries = new Map<number, (value: Result<unknown, string>) => void>();
   #socket: FrameSocket<Dealer, Buffer>;
-  #link = new Link<VmRecord>(CREDIT);
+  #link = new Link<VmRecord>(CREDIT, bulkOf);
   #state: State = 'greeting';
   #welcome: ((answer: Result<void, AttachError>) => void) | undefined;
   #session = 0;
@@ -299,7 +300,7 @@ export class Connection implements VmTransport {
     this.#session = session;
     this.#token = token;
     this.#resumeMs = resumeMs;
-    this.#link = new Link(credit);
+    this.#link = new Link<VmRecord>(credit, bulkOf);
     // Connected: from now on a frame is taken at once, or the connection is lost.
     this.#socket.socket.sendTimeout = 0;
     this.#heartbeat = setInterval(() => {

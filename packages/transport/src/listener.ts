@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import {
+  bulkOf,
   type ControlMessage,
   CREDIT,
   carriesRecords,
@@ -307,7 +308,7 @@ export class Listener {
     const peer: PeerState = {
       session,
       vms,
-      link: new Link(CREDIT),
+      link: new Link<HypervisorRecord>(CREDIT, bulkOf),
       token: randomBytes(16).toString('hex'),
       parts: [route, Buffer.alloc(0)],
       onRefused: () => this.#away(peer, route),

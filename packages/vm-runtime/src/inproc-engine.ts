@@ -60,6 +60,7 @@ export class InprocEngine {
       topology,
       vms: topology.vms.map((vm) => ({ vm, program: program(vm) })),
       shared,
+      place: () => 'this process',
       transport: link.vms,
       loop,
       leases: false,

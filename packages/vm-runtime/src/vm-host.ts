@@ -15,6 +15,7 @@ import { type GuestMemory, LocalMemory } from '@remio/guest-memory';
 import { LeaseTable } from '@remio/hypervisor/lease';
 import type { HypervisorRecord, VmTransport } from '@remio/protocol';
 import type { Topology, Vm } from '@remio/topology';
+import { DeviceMemories } from './device-memories.js';
 import type { HostLoop } from './host-loop.js';
 import { type Vcpu, VcpuRunner } from './vcpu-runner.js';
 
@@ -29,8 +30,10 @@ export interface VmHostOptions {
   readonly topology: Topology;
   /** VMs of this process, with what each runs. */
   readonly vms: readonly { readonly vm: Vm; readonly program: Guest }[];
-  /** The memory behind a shared memory of the topology. */
+  /** The memory behind a shared memory of the topology, where this process shares it. */
   shared(id: number): ArrayBuffer | SharedArrayBuffer;
+  /** Where this process has it ({@link DeviceMemoriesHost.place}); absent: all VMs share all of it. */
+  readonly place?: (id: number) => string;
   /** The way to the hypervisor. */
   readonly transport: VmTransport;
   readonly loop: HostLoop;
@@ -61,12 +64,20 @@ export class VmHost {
   readonly #observers = new Map<VmId, (() => void)[]>();
   /** By VM of the topology. */
   readonly #incarnations: number[] = [];
+  readonly #memories: DeviceMemories;
   #stopped = false;
 
   constructor(options: VmHostOptions) {
     this.#options = options;
     this.#leases = options.topology.vms.map(() => undefined);
     this.#index = options.topology.board.cpus.map(() => undefined);
+    this.#memories = new DeviceMemories(options.topology.sharedMemories, {
+      shared: (id) => options.shared(id),
+      ...(options.place === undefined ? {} : { place: options.place }),
+      send: (record) => options.transport.send(record),
+      flushSoon: () => options.transport.flushSoon(),
+      log: options.log,
+    });
     const vcpus: Vcpu[] = [];
     for (const hosted of options.vms) {
       const { arch, profile } = options.topology;
@@ -86,7 +97,10 @@ export class VmHost {
     this.#runner = new VcpuRunner(
       vcpus,
       {
-        send: (record) => transport.send(record),
+        send: (record) => {
+          this.#memories.settle(record.vm);
+          transport.send(record);
+        },
         onOff: (vm, cpu, reason) => this.#off(vm, cpu, reason),
         indexOf: (cpu) => this.#index[cpu],
       },
@@ -115,6 +129,12 @@ export class VmHost {
       case 'revoke':
         this.#leases[record.vm]?.revoke(record.dm, record.id);
         return;
+      case 'memory':
+        this.#memories.receive(record);
+        return;
+      case 'memory-link':
+        this.#memories.link(record.vm, record.dm, record.epoch);
+        return;
     }
     const index = this.#index[record.cpu];
     const seat = index === undefined ? undefined : this.#seats[index];
@@ -136,6 +156,7 @@ export class VmHost {
         seat.raise(record.irq);
         return;
       case 'cpu-on':
+        if (this.#incarnations[record.vm] !== record.incarnation) this.#memories.announce(record.vm);
         this.#incarnations[record.vm] = record.incarnation;
         this.#runner.start(index, record.entry, record.argument);
         return;
@@ -153,6 +174,11 @@ export class VmHost {
   /** Lets the VMs report what only observers want to know. */
   observe(): void {
     for (const observers of this.#observers.values()) for (const tell of observers) tell();
+    for (const { vm } of this.#options.vms) {
+      for (const { device, counters } of this.#memories.costs(vm.id)) {
+        this.#options.transport.report(vm.name, { kind: 'memory-service', device, ...counters });
+      }
+    }
   }
 
   /** Ends every vCPU; nothing is sent any more. Settles when what the VMs have of the host was given back. */
@@ -227,7 +253,7 @@ export class VmHost {
     const [ram] = vm.memory;
     const symbols = new SymbolTable(ram?.base ?? 0n);
     const ends = vm.remioDevs.map((end): GuestDeviceEnd => {
-      const shared = this.#options.shared(end.shmem.id);
+      const memory = this.#memories.add(vm, end);
       return {
         dm: end.dm,
         name: end.name,
@@ -235,7 +261,9 @@ export class VmHost {
         bindKey: end.bindKey,
         window: end.window,
         interrupt: end.interrupt,
-        shmem: new LocalMemory(end.shmem.base, sized(shared, end.shmem.size)),
+        get shmem() {
+          return memory();
+        },
         shmemId: end.shmem.id,
         ring: end.ring,
         ...(end.vcpu === undefined ? {} : { vcpu: end.vcpu }),
@@ -314,9 +342,3 @@ export class VmHost {
 const NO_REGISTER = 255;
 /** A timer deadline that never comes. */
 const NEVER = 0xffff_ffff_ffff_ffffn;
-
-/** The part of a shared memory that an end maps: its start. */
-const sized = (buffer: ArrayBuffer | SharedArrayBuffer, size: number): ArrayBuffer | SharedArrayBuffer => {
-  assert(buffer.byteLength === size, 'both ends of a device map the whole shared memory');
-  return buffer;
-};

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import type { CpuId } from '@remio/base';
+import { type CpuId, err, ok, type Result } from '@remio/base';
 import type { GuestProgram, ProgramFactory } from '@remio/guest';
 import { logger, sharedFile } from '@remio/hypervisor';
 import {
@@ -11,9 +11,9 @@ import {
   showAddress,
 } from '@remio/metrics';
 import { type HypervisorRecord, VM_KINDS, type VmKind, type VmRecord, type VmTransport } from '@remio/protocol';
-import { mapRegion } from '@remio/shared-memory';
+import { mapRegion, regionPlace } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
-import { type Topology, topologyOfProcess, type Vm } from '@remio/topology';
+import { type SharedMemory, type Topology, topologyOfProcess, type Vm } from '@remio/topology';
 import { Connection } from '@remio/transport';
 import { hostLoop } from './host-loop.js';
 import { VmHost, type VmReport } from './vm-host.js';
@@ -69,15 +69,10 @@ export async function runVmProcess(name: string, programs: ProgramTable): Promis
   const log = logger(name);
   const { connect, 'run-dir': runDirectory } = values;
   const claim = claimOf(values.vm, values.claim);
-  if (
-    (values.topology ?? values.checked) === undefined ||
-    connect === undefined ||
-    runDirectory === undefined ||
-    claim === undefined
-  ) {
+  if ((values.topology ?? values.checked) === undefined || connect === undefined || claim === undefined) {
     fail(
       USAGE_ERROR,
-      `usage: ${name} --topology FILE (--vm NAME | --claim ${VM_KINDS.join('|')}) --connect ENDPOINT --run-dir DIR [--image NAME=PATH] [--metrics HOST:PORT]`,
+      `usage: ${name} --topology FILE (--vm NAME | --claim ${VM_KINDS.join('|')}) --connect ENDPOINT [--run-dir DIR] [--image NAME=PATH] [--metrics HOST:PORT]`,
     );
   }
   const metrics = metricsAddress(values.metrics);
@@ -138,7 +133,8 @@ const environment = (reason: string): Failure => ({ code: ENVIRONMENT_ERROR, rea
 /** VMs, their host and their connection. */
 class VmProcess implements VmTransport {
   readonly #topology: Topology;
-  readonly #runDirectory: string;
+  /** Where shared memories lie; undefined: this process can share none. */
+  readonly #runDirectory: string | undefined;
   readonly #log: Log;
   /** Those that this process runs, once it has them. */
   #vms: readonly Vm[] = [];
@@ -160,7 +156,7 @@ class VmProcess implements VmTransport {
   #metrics: VmMetrics | undefined;
   #endpoint: MetricsEndpoint | undefined;
 
-  constructor(topology: Topology, runDirectory: string, log: Log) {
+  constructor(topology: Topology, runDirectory: string | undefined, log: Log) {
     this.#topology = topology;
     this.#runDirectory = runDirectory;
     this.#log = log;
@@ -218,14 +214,21 @@ class VmProcess implements VmTransport {
    */
   async run(programs: ProgramTable): Promise<Failure | undefined> {
     const shared = new Map<number, ArrayBuffer>();
+    const places = new Map<number, string>();
     for (const vm of this.#vms) {
       for (const { shmem } of [...vm.remioDevs, ...vm.ipcs]) {
-        if (shared.has(shmem.id)) continue;
-        // An IPC object may show its VM less than there is.
-        const size = this.#topology.sharedMemories[shmem.id]?.size ?? shmem.size;
-        const mapped = mapRegion(sharedFile(this.#runDirectory, shmem.id), size);
-        if (!mapped.ok) return environment(mapped.error);
-        shared.set(shmem.id, mapped.value);
+        const { id } = shmem;
+        const memory = this.#topology.sharedMemories[id];
+        if (shared.has(id) || memory === undefined || memory.via === 'service') continue;
+        const mapped = this.#map(memory);
+        const mustMap = memory.via === 'mapping' || vm.ipcs.some((ipc) => ipc.shmem.id === id);
+        if (!mapped.ok && mustMap) return environment(mapped.error);
+        if (!mapped.ok) {
+          this.#log('info', { vm: vm.name, memory: memory.name }, `the memory service is used: ${mapped.error}`);
+          continue;
+        }
+        shared.set(id, mapped.value.buffer);
+        places.set(id, mapped.value.place);
       }
     }
     const hosted: { readonly vm: Vm; readonly program: GuestProgram }[] = [];
@@ -241,6 +244,7 @@ class VmProcess implements VmTransport {
       topology: this.#topology,
       vms: hosted,
       shared: (id) => shared.get(id) ?? new ArrayBuffer(0),
+      place: (id) => places.get(id) ?? '',
       transport: this,
       loop: hostLoop,
       log: (vm, line) => this.#log('info', { vm: vm.name }, line),
@@ -249,6 +253,16 @@ class VmProcess implements VmTransport {
     for (const record of this.#early.splice(0)) host.receive(record);
     setInterval(() => this.#observe(), REPORT_MS).unref();
     return undefined;
+  }
+
+  /** Maps a memory that other processes share. An IPC object may show its VM less than there is. */
+  #map({ id, name, size }: SharedMemory): Result<{ readonly buffer: ArrayBuffer; readonly place: string }, string> {
+    if (this.#runDirectory === undefined) {
+      return err(`shared memory ${name} cannot be mapped without --run-dir, the hypervisor\u2019s on the same host`);
+    }
+    const path = sharedFile(this.#runDirectory, id);
+    const mapped = mapRegion(path, size);
+    return mapped.ok ? ok({ buffer: mapped.value, place: regionPlace(path) }) : mapped;
   }
 
   stop(reason: string): void {

@@ -292,6 +292,7 @@ export class World {
   // --- from guests to the hypervisor and back
 
   #toHypervisor(record: VmRecord): void {
+    if (record.kind === 'memory' || record.kind === 'memory-place') return;
     const cpu = this.#cpu(record.cpu);
     assert(cpu === this.#current, 'a vCPU stops in a task of its own CPU');
     if (record.kind === 'trap') {
@@ -316,6 +317,8 @@ export class World {
 
   #toVm(record: HypervisorRecord): void {
     if (record.kind === 'lease' || record.kind === 'revoke') return;
+    // In a modelled world VMs share their memories, as on a board.
+    if (record.kind === 'memory' || record.kind === 'memory-link') return;
     const cpu = this.#cpu(record.cpu);
     switch (record.kind) {
       case 'result':

@@ -20,6 +20,7 @@ import { type CallCount, CallCounts } from './call-counts.js';
 import { remioConfigOf } from './config.js';
 import type { PlatformEvent, PlatformHost, Violation } from './host.js';
 import { type Cpu, type Machine, MODE_TEXT, newCpu } from './machine.js';
+import { MemoryLinks } from './memory-links.js';
 import { type DeviceStats, newDeviceStats, newVmStats, type VmStats } from './stats.js';
 
 /** `register` of a `resume` record that writes none. */
@@ -39,6 +40,7 @@ export class Platform {
   readonly #leases: boolean;
   readonly #cpus: readonly (Cpu | undefined)[];
   readonly #machines: readonly Machine[];
+  readonly #memories: MemoryLinks;
   /** By CPU: the core's input that makes it handle its messages. */
   readonly #deliveries: readonly CoreInput[];
   /** CPUs that messages were queued on, in order. */
@@ -72,6 +74,7 @@ export class Platform {
       stats: newVmStats(vm.cpus.length),
       calls: new CallCounts(),
     }));
+    this.#memories = new MemoryLinks(topology, (record) => this.#send(record));
     const byKey = new Map<bigint, DeviceStats>();
     this.#devices = topology.vms.map((vm) =>
       vm.remioDevs.map((end) => {
@@ -129,6 +132,7 @@ export class Platform {
     if (machine.incarnation === undefined) return;
     const { incarnation } = machine;
     machine.incarnation = undefined;
+    this.#memories.lost(vm);
     machine.stats.losses += 1;
     machine.power.reset();
     machine.irqc = createIrqController(this.topology.board.irqc, machine.cpus.length, this.topology.profile);
@@ -176,6 +180,7 @@ export class Platform {
    * @param now nanoseconds on the shell's clock
    */
   handle(record: VmRecord, now: number): Result<void, Violation> {
+    if (record.kind === 'memory' || record.kind === 'memory-place') return this.#memories.handle(record);
     const cpu = this.#cpus[record.cpu];
     if (cpu === undefined || cpu.vm !== record.vm) {
       return err({ vm: record.vm, detail: `CPU ${record.cpu} is not of this VM` });

@@ -94,6 +94,7 @@ export class HypervisorService {
       const claimed = claimRunDirectory(runDirectory);
       if (!claimed.ok) throw new Error(claimed.error);
       for (const memory of topology.sharedMemories) {
+        if (memory.via === 'service') continue;
         const made = createRegion(sharedFile(runDirectory, memory.id), memory.size);
         if (!made.ok) throw new Error(made.error);
       }
@@ -255,7 +256,7 @@ export class HypervisorService {
         const id = typeof argument === 'object' && argument !== null && 'id' in argument ? argument.id : undefined;
         const memory = this.#options.topology.sharedMemories.find((candidate) => candidate.id === id);
         const directory = this.#options.runDirectory;
-        return memory === undefined || directory === undefined
+        return memory === undefined || directory === undefined || memory.via === 'service'
           ? null
           : { path: sharedFile(directory, memory.id), size: memory.size };
       }
