@@ -26,6 +26,7 @@ export interface UpOptions {
   readonly image: readonly string[];
   readonly engine: 'processes' | 'inproc' | 'virtual';
   readonly endpoint?: string;
+  readonly plaintext?: boolean;
   readonly record?: string;
   /** HOST:PORT of the hypervisor's metrics. */
   readonly metrics?: string;
@@ -108,6 +109,7 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
     topology,
     signal: stopping.signal,
     ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
+    ...(options.plaintext === undefined ? {} : { plaintext: options.plaintext }),
     ...(options.record === undefined ? {} : { record: options.record }),
     ...(metrics === undefined ? {} : { metrics }),
     ...(options.processes === undefined ? {} : { processes: options.processes }),

@@ -75,6 +75,7 @@ program
       .default('processes'),
   )
   .option('--endpoint <ENDPOINT>', 'where the hypervisor listens (ipc://… or tcp://…)')
+  .option('--plaintext', 'let the endpoint be one that other hosts reach, unprotected as it is', false)
   .option('--record <FILE>', 'write every input of the core, and its effects, as a vector')
   .option('--processes <N>', 'processes of each kind that VMs of no host are dealt out over', whole)
   .option('--metrics <HOST:PORT>', 'serve metrics and health: the hypervisor here, the others at the ports that follow')

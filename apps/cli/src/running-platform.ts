@@ -18,6 +18,8 @@ export interface PlatformOptions {
   readonly topology: Topology;
   /** `ipc` (a socket in the run directory), or an endpoint. */
   readonly endpoint?: string;
+  /** Whether the endpoint may be one that other hosts reach. */
+  readonly plaintext?: boolean;
   readonly record?: string;
   /** Where the hypervisor serves metrics; the other processes do at the ports that follow. */
   readonly metrics?: MetricsAddress;
@@ -88,6 +90,7 @@ export class RunningPlatform {
           ...common,
           '--endpoint',
           endpoint,
+          ...(options.plaintext === true ? ['--plaintext'] : []),
           ...(options.record === undefined ? [] : ['--record', options.record]),
           ...metricsArguments(addresses, 'hypervisor'),
         ],

@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { METRICS_VARIABLE, parseMetricsAddress } from '@remio/metrics';
 import { topologyOfProcess } from '@remio/topology';
+import { exposureProblem } from './exposure.js';
 import { logger } from './logger.js';
 import { HypervisorService } from './service.js';
 
@@ -16,6 +17,7 @@ const { values } = parseArgs({
     'run-dir': { type: 'string' },
     image: { type: 'string', multiple: true, default: [] },
     record: { type: 'string' },
+    plaintext: { type: 'boolean', default: false },
     metrics: { type: 'string' },
   },
 });
@@ -23,7 +25,7 @@ const log = logger('hypervisor');
 
 if ((values.topology ?? values.checked) === undefined || values.endpoint === undefined) {
   console.error(
-    'usage: hypervisor --topology FILE --endpoint ENDPOINT [--run-dir DIR] [--image NAME=PATH] [--record FILE] [--metrics HOST:PORT]',
+    'usage: hypervisor --topology FILE --endpoint ENDPOINT [--run-dir DIR] [--image NAME=PATH] [--record FILE] [--metrics HOST:PORT] [--plaintext]',
   );
   process.exit(USAGE_ERROR);
 }
@@ -36,6 +38,12 @@ const where = values.metrics ?? process.env[METRICS_VARIABLE] ?? '';
 const metrics = where === '' ? undefined : parseMetricsAddress(where);
 if (metrics?.ok === false) {
   console.error(metrics.error);
+  process.exit(USAGE_ERROR);
+}
+
+const exposed = values.plaintext ? undefined : exposureProblem(values.endpoint);
+if (exposed !== undefined) {
+  console.error(exposed);
   process.exit(USAGE_ERROR);
 }
 

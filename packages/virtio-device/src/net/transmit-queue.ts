@@ -78,7 +78,9 @@ export class TransmitQueue {
     queue.setNotifications(false);
     let sent = 0;
     let stopped = !this.#flow.flush();
-    while (!stopped && sent < BATCH) {
+    // What one look at far memory brought is gone after the pass.
+    const batch = this.#io.memory.far ? queue.size : BATCH;
+    while (!stopped && sent < batch) {
       const step = this.#step();
       if (step === 'empty') break;
       stopped = step === 'stop';
