@@ -1,4 +1,4 @@
-import type { GuestProgram } from '@remio/guest';
+import { type GuestProgram, standBy } from '@remio/guest';
 import { hostileDriver } from '@remio/hostile';
 import { blkRead } from './blk-read.js';
 import { blkVerify } from './blk-verify.js';
@@ -11,9 +11,9 @@ export { nbd } from './drivers/nbd.js';
 export * from './load/index.js';
 export { blkRead, blkVerify, drive, isDriven, mmioPing };
 
-/** A VM that does nothing: it waits for interrupts. */
-const idle = (): GuestProgram => async (cpu) => {
-  await cpu.idle();
+/** A VM that does nothing: it stands by, as its board can, until an interrupt comes, and then again. */
+const idle = (): GuestProgram => async (cpu, vm) => {
+  for (;;) await standBy(cpu, vm);
 };
 
 /** Programs of frontend VMs, by the name that a topology gives; each takes `program.options`. */

@@ -1,6 +1,7 @@
 import type { Arch } from '@remio/arch';
 import type { BindKey, GuestAddress, IrqId } from '@remio/base';
 import type { GuestMemory } from '@remio/guest-memory';
+import type { Standby } from './standby.js';
 
 /**
  * A vCPU as a TypeScript guest program sees it. Every operation is an instruction that the hypervisor sees as hardware
@@ -139,6 +140,8 @@ export interface GuestVm {
   readonly ipcs: readonly GuestIpc[];
   /** `program.options` of the topology. */
   readonly options: unknown;
+  /** How vCPUs stand by on this board; absent: by WFI. */
+  readonly standby?: Standby;
   /** How many processes the VM has had, this one included; 2 and up: drivers of its devices may be at work. From 1. */
   readonly incarnation: number;
   /** Host time, for throughput figures; nanoseconds. */

@@ -309,6 +309,7 @@ export class VmHost {
     const options = this.#options;
     const { loop, transport } = options;
     const incarnations = this.#incarnations;
+    const { standby, standbyState: state } = options.topology.board;
     return {
       name: vm.name,
       get incarnation() {
@@ -319,6 +320,7 @@ export class VmHost {
       devices,
       ipcs,
       options: vm.program.options,
+      standby: { by: standby, ...(state === undefined ? {} : { state }) },
       hostTime: () => loop.now(),
       report: (event) => transport.report(vm.name, event),
       log: (line) => options.log(vm, line),
