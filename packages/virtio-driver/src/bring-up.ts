@@ -213,15 +213,26 @@ export class DeviceBringUp {
    */
   async restart(cpu: GuestCpu, empty: () => void, lost: DriverError): Promise<Result<void, DriverError>> {
     this.#live = false;
-    if (this.#replaced) return err(lost);
-    if (!this.#resets.again(this.#queues.reduce((sum, { ring }) => sum + ring.returned, 0))) {
-      await this.#unlessFault(() => this.transport.fail(cpu));
-      return err(lost);
+    for (;;) {
+      if (this.#replaced) return err(lost);
+      if (!this.#resets.again(this.#queues.reduce((sum, { ring }) => sum + ring.returned, 0))) {
+        await this.#unlessFault(() => this.transport.fail(cpu));
+        return err(lost);
+      }
+      const restarted = await this.#unlessFault(async () => {
+        const attempt = await this.#restart(cpu, empty);
+        // Its backend may have died once more meanwhile: what was half done is done again.
+        return attempt.ok || !(await this.#needsReset(cpu)) ? attempt : undefined;
+      });
+      if (!restarted.ok) return restarted;
+      if (restarted.value === undefined) continue;
+      this.#live = restarted.value.ok && !this.#replaced;
+      return restarted.value;
     }
-    const restarted = await this.#unlessFault(() => this.#restart(cpu, empty));
-    if (!restarted.ok) return restarted;
-    this.#live = restarted.value.ok && !this.#replaced;
-    return restarted.value;
+  }
+
+  async #needsReset(cpu: GuestCpu): Promise<boolean> {
+    return ((await this.transport.status(cpu)) & STATUS_DEVICE_NEEDS_RESET) !== 0;
   }
 
   /** Step 8: takes the device's interrupt on the vCPU that found it, and sets DRIVER_OK. */
