@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   DEMO_BOARDS,
@@ -275,6 +276,37 @@ describe('C that is no configuration', () => {
   it('does not make more of a macro than a board could hold', () => {
     const doubling = Array.from({ length: 31 }, (_, n) => `#define M${n + 1} (M${n} + M${n})`).join('\n');
     expect(errorOf(region('M31', `#define M0 1\n${doubling}\n`))).toContain('more values than a board could hold');
+  });
+
+  it('of any kind is a topology or an error, never an exception', { timeout: 120_000 }, () => {
+    const whole = demoConfig('zcu104');
+    const place = fc.nat({ max: whole.length });
+    const scraps = fc.constantFrom(
+      '',
+      '{',
+      '}',
+      '(',
+      ')',
+      ',',
+      '=',
+      '.',
+      '"',
+      '0x',
+      '[9]',
+      '#if',
+      '/*',
+      'config',
+      '-1',
+      '\n#define A A\n',
+    );
+    fc.assert(
+      fc.property(place, fc.nat({ max: 200 }), scraps, (from, length, scrap) => {
+        const text = whole.slice(0, from) + scrap + whole.slice(from + length);
+        const result = read(text, { board: 'zcu104' });
+        expect(result.ok ? result.value.text : result.error.message).not.toBe('');
+      }),
+      { numRuns: 100 },
+    );
   });
 
   it('is refused where the board is not known', () => {

@@ -220,6 +220,35 @@ describe('what is no device tree', () => {
     expect(errorOf(text)).toContain(message);
   });
 
+  it('of any kind is a topology or an error, never an exception', () => {
+    const whole = frontend();
+    const place = fc.nat({ max: whole.length });
+    const scraps = fc.constantFrom(
+      '',
+      '{',
+      '}',
+      '<',
+      '>',
+      '&',
+      '&pool',
+      ';',
+      '"',
+      '/',
+      '0x',
+      '(1',
+      '/bits/',
+      '/*',
+      'x = <&dev>;',
+    );
+    fc.assert(
+      fc.property(place, fc.nat({ max: 100 }), scraps, (from, length, scrap) => {
+        const result = read(whole.slice(0, from) + scrap + whole.slice(from + length));
+        expect(result.ok ? result.value.text : result.error.message).not.toBe('');
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   it('is refused where it is too large, or includes itself', () => {
     expect(errorOf(frontend('a = <1>;\n'.repeat(1_000_000)))).toContain('more than 4194304 characters');
     const loop = '/include/ "loop.dtsi"\n';
