@@ -8,6 +8,7 @@ const ENTRIES = {
   backend: join(root, 'apps', 'backend-vm', 'dist', 'main.js'),
   frontend: join(root, 'apps', 'frontend-vm', 'dist', 'main.js'),
   watcher: join(import.meta.dirname, 'watch-reports.mjs'),
+  forwarder: join(import.meta.dirname, 'forwarder.mjs'),
 } as const;
 
 /** A report of a VM, as a watcher sees it. */
