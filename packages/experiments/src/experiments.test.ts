@@ -222,7 +222,7 @@ describe('bad input', () => {
     [
       'a board that is too small',
       'platform: { board: zcu104, frontends: 8 }',
-      /front3 wants 1 CPUs.*\n *--> test.yaml:3:1/,
+      /front3 wants 1 CPU.*\n *--> test.yaml:3:1/,
     ],
     [
       'a sweep that cannot fit',

@@ -9,9 +9,21 @@ import { mmio } from './mmio.js';
 import { nbd } from './nbd.js';
 import { ring } from './ring.js';
 import { throughput } from './throughput.js';
+import { world } from './world.js';
 
 /** Every benchmark, in the order in which docs/performance.md speaks of them. */
-export const BENCHES: readonly Bench[] = [mmio, throughput, inproc, core, ring, block, nbd, bootBench, memoryBench];
+export const BENCHES: readonly Bench[] = [
+  mmio,
+  throughput,
+  inproc,
+  core,
+  ring,
+  block,
+  nbd,
+  bootBench,
+  memoryBench,
+  world,
+];
 
 export interface BenchOptions {
   /** Fewer and shorter runs. */
