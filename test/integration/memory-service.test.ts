@@ -73,7 +73,7 @@ describe('memory that is reached through the hypervisor', () => {
 
 describe('processes that were started by hand', () => {
   /** Runs a disk between a backend and a frontend, each with a run directory or none. */
-  async function run(backendHas: boolean, frontendHas: boolean): Promise<FarHosts> {
+  async function run(backendHas: boolean, frontendHas: boolean, killed = false): Promise<FarHosts> {
     const hosts = new FarHosts();
     const file = topology('demo-riscv64');
     const images = ['--image', `disk0=${image()}`, '--image', `disk1=${image()}`];
@@ -86,7 +86,16 @@ describe('processes that were started by hand', () => {
     await hosts.start('hypervisor', [...common, '--endpoint', endpoint, '--run-dir', directory]);
     await hosts.start('watcher', [endpoint]);
     await hosts.start('backend', [...common, '--connect', endpoint, '--vm', 'backend', ...shared(backendHas)]);
-    await hosts.start('frontend', [...common, '--connect', endpoint, '--vm', 'guest0', ...shared(frontendHas)]);
+    const start = () =>
+      hosts.start('frontend', [...common, '--connect', endpoint, '--vm', 'guest0', ...shared(frontendHas)]);
+    const frontend = await start();
+    if (!killed) return hosts;
+    // In the midst of its requests.
+    await hosts.report((seen) => seen.event['kind'] === 'queues' && seen.event['device'] === 'disk0');
+    frontend.kill('SIGKILL');
+    await hosts.report((seen) => seen.event['kind'] === 'lost');
+    expect(hosts.last('blk-verify')).toBeUndefined();
+    await start();
     return hosts;
   }
 
@@ -100,6 +109,16 @@ describe('processes that were started by hand', () => {
       const { event } = await hosts.report((seen) => seen.event['kind'] === 'blk-verify');
       expect(event).toMatchObject({ sha256, mismatches: 0, failed: 0 });
       await hosts.report((seen) => seen.event['kind'] === 'memory-service');
+    } finally {
+      await hosts.stop();
+    }
+  });
+
+  it('a frontend that was killed, and its memory with it, is replaced: the device starts over in the new one', async () => {
+    const hosts = await run(false, false, true);
+    try {
+      const { event } = await hosts.report((seen) => seen.event['kind'] === 'blk-verify');
+      expect(event).toMatchObject({ mismatches: 0, failed: 0 });
     } finally {
       await hosts.stop();
     }
