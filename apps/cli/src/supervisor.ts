@@ -48,6 +48,15 @@ const GRACE_MS = 1_500;
 const RESTARTS_MAX = 5;
 const RESTART_WINDOW_MS = 30_000;
 
+/** Milliseconds before the second restart of a process; each further one waits twice as long. */
+const PAUSE_MS = 100;
+
+/**
+ * Milliseconds to wait before a process is started again: none after it failed once, more and more if it goes on.
+ * @param recent restarts of it within {@link RESTART_WINDOW_MS}
+ */
+export const restartPause = (recent: number): number => (recent === 0 ? 0 : PAUSE_MS * 2 ** (recent - 1));
+
 /**
  * Starts the processes of a platform, starts failed ones again, and ends them all.
  *
@@ -57,6 +66,8 @@ const RESTART_WINDOW_MS = 30_000;
 export class Supervisor {
   readonly #children = new Map<string, Child>();
   readonly #restarts = new Map<string, number[]>();
+  /** Processes that wait to be started again. */
+  readonly #pauses = new Set<NodeJS.Timeout>();
   readonly #logs: string;
   readonly #onEvent: (event: ChildEvent) => void;
   #stopping = false;
@@ -105,6 +116,7 @@ export class Supervisor {
   /** @param waves of processes, one after the other: whether it is that of those that end last */
   async #end(waves: readonly boolean[]): Promise<void> {
     this.#stopping = true;
+    for (const pause of this.#pauses) clearTimeout(pause);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, GRACE_MS);
@@ -171,6 +183,10 @@ export class Supervisor {
       return;
     }
     this.#restarts.set(spec.name, [...recent, now]);
-    this.#spawn(spec);
+    const timer = setTimeout(() => {
+      this.#pauses.delete(timer);
+      this.#spawn(spec);
+    }, restartPause(recent.length));
+    this.#pauses.add(timer);
   }
 }

@@ -1,0 +1,49 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { deferred } from './deferred.js';
+import { type ChildEvent, restartPause, Supervisor } from './supervisor.js';
+
+const scratch = mkdtempSync(join(tmpdir(), 'remio-test-'));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+/** A process that says that it is ready, and then does as told. */
+function entry(name: string, then: string): string {
+  const file = join(scratch, `${name}.cjs`);
+  writeFileSync(file, `process.send('ready'); ${then}`);
+  return file;
+}
+
+describe('a supervisor', () => {
+  it('starts a process again at once, and waits twice as long each time that it fails again', () => {
+    expect([0, 1, 2, 3, 4].map(restartPause)).toEqual([0, 100, 200, 400, 800]);
+  });
+
+  it('gives a process up that fails again and again, and says so', async () => {
+    const events: ChildEvent[] = [];
+    const givenUp = deferred<void>();
+    const supervisor = new Supervisor(scratch, (event) => {
+      events.push(event);
+      if (event.kind === 'ended' && event.how.startsWith('given up')) givenUp.resolve(undefined);
+    });
+    await supervisor.start({ name: 'failing', entry: entry('failing', 'process.exit(7)'), args: [], restart: true });
+    await givenUp.promise;
+    await supervisor.stop();
+    expect(events.filter(({ kind }) => kind === 'started')).toHaveLength(6);
+    expect(events.at(-1)).toMatchObject({ name: 'failing', how: 'given up after 5 restarts in 30 s', failed: true });
+  });
+
+  it('starts nothing any more once it was stopped, and ends the last process last', async () => {
+    const events: ChildEvent[] = [];
+    const supervisor = new Supervisor(scratch, (event) => events.push(event));
+    const waits = entry('waits', 'setInterval(() => {}, 1000);');
+    await supervisor.start({ name: 'first', entry: waits, args: [], restart: true, last: true });
+    await supervisor.start({ name: 'second', entry: waits, args: [], restart: true });
+    await supervisor.stop();
+    expect(events.filter(({ kind }) => kind === 'ended').map(({ name }) => name)).toEqual(['second', 'first']);
+    await expect(supervisor.start({ name: 'third', entry: waits, args: [], restart: true })).rejects.toThrow('stopped');
+    expect(supervisor.pids().size).toBe(0);
+    expect(readdirSync(scratch)).toContain('first.log');
+  });
+});
