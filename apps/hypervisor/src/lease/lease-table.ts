@@ -49,8 +49,9 @@ interface End {
  * are those that the core would give: it executes the same calls, in the same order, a little later.
  *
  * Everything that a lease does not decide (an empty ASK, a wrong id or role, other services) goes to the hypervisor.
- * One answer can differ from the core's: a completion that crosses its request's deadline is answered 0 although the
- * request has ended. A result of 0 never meant more than "message queued".
+ * One answer can differ from the core's: a completion that crosses its request's end (by its deadline or, in the
+ * reference, by its own frontend) is answered 0 although the request has ended. A result of 0 never meant more than
+ * "message queued".
  */
 export class LeaseTable {
   readonly #vm: VmId;
@@ -81,11 +82,14 @@ export class LeaseTable {
     end.leases.push(lease);
   }
 
-  /** Gives a lease back that is void; one that was used already is unaffected. */
+  /** Forgets a request that somebody else asked for, or completed: what is said of it goes to the hypervisor. */
   revoke(dm: number, id: RequestId): void {
     const end = this.#ends[dm];
-    const position = end?.leases.findIndex((lease) => lease.id === id) ?? -1;
-    if (end !== undefined && position >= 0) end.leases.splice(position, 1);
+    if (end === undefined) return;
+    for (const list of [end.leases, end.taken]) {
+      const position = list.findIndex((lease) => lease.id === id);
+      if (position >= 0) list.splice(position, 1);
+    }
   }
 
   /** The hypervisor answered a forwarded call of this CPU. */

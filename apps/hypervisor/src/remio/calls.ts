@@ -116,6 +116,8 @@ function completion(
   request.state = 'complete';
   request.value = call.value;
   request.deadline = Number.POSITIVE_INFINITY;
+  // The reference lets a frontend complete (D-02): the backend's runtime must not think that it still can.
+  if (asFrontend) fx.revoked(device, request.id);
   sendDone(core, fx, cpu, request.cpu, call.op === REMIO_HYP_READ ? 'read-done' : 'write-done', device, request.id);
   return HC_E_SUCCESS;
 }

@@ -36,7 +36,7 @@ export class Effects {
     this.list.push({ kind: 'return', cpu, ret, out });
   }
 
-  /** A request left the pending list of a device by another way than a lease. */
+  /** A request was asked for, or completed, by another way than a lease: the backend's runtime knows it no more. */
   revoked(device: Device, id: RequestId): void {
     const { backend } = device;
     if (backend !== undefined) this.list.push({ kind: 'revoked', id, backend: backend.vm, dm: backend.dm });

@@ -38,32 +38,33 @@ export const RULES = {
   'H-ROLE': {
     hazards: ['D-02'],
     does: 'a frontend that asks, completes or notifies on its own device is answered -1',
-    affects: ['ret', 'out', 'sent', 'regs', 'end'],
+    affects: ['ret', 'out', 'sent', 'regs', 'events', 'end'],
   },
   'H-OP': {
     hazards: ['D-03', 'D-04'],
     does: 'a completion whose op is not the request\u2019s is answered -1, and the request stays open',
-    affects: ['ret', 'out', 'sent', 'regs', 'end'],
+    affects: ['ret', 'out', 'sent', 'regs', 'events', 'end'],
   },
   'H-ROUTE': {
     hazards: ['D-05'],
     does: 'an access goes to the device whose window holds its address: windows are half-open',
-    affects: ['result', 'sent', 'active', 'events', 'end'],
+    affects: ['result', 'resumed', 'sent', 'active', 'events', 'end'],
   },
   'H-REQUEST-ID': {
     hazards: ['D-07'],
     does: 'a request id is slot + slots x generation: an id of an earlier use of the slot is answered -1',
-    affects: ['ret', 'out', 'sent', 'regs', 'end'],
+    affects: ['ret', 'out', 'sent', 'regs', 'events', 'end'],
   },
   'H-BOTH-ENDS': {
     hazards: ['D-08'],
     does: 'a VM that owns both ends of a device brings both up',
-    affects: ['resumed', 'sent', 'result', 'active', 'end'],
+    affects: ['resumed', 'sent', 'result', 'active', 'events', 'end'],
   },
   'H-READ-WIDTH': {
     hazards: ['D-11'],
     does: 'a read value is cut to the access width and extended as the load says',
-    affects: ['regs'],
+    // The register may be an output of a later call, or what a later store writes.
+    affects: ['regs', 'out', 'end'],
   },
   'H-WRITE-WIDTH': {
     hazards: ['D-12', 'D-53'],
