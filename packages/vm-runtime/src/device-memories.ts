@@ -27,8 +27,10 @@ interface Port {
   readonly near: LocalMemory | undefined;
   /** Frontend: stands for it. */
   readonly server: MemoryServer | undefined;
-  /** Backend: what it is seen through where it is not shared. */
-  readonly remote: RemoteMemory | undefined;
+  /** Whether the other end may have the memory elsewhere. */
+  readonly served: boolean;
+  /** Backend: what it is seen through where it is not shared; made when it is needed, for it mirrors the memory. */
+  remote: RemoteMemory | undefined;
   /** The pair of processes that the messages are of; 0: the memory is not reached through the service. */
   epoch: number;
 }
@@ -65,9 +67,11 @@ export class DeviceMemories {
       place,
       near,
       server: served && frontend && near !== undefined ? new MemoryServer(near) : undefined,
-      remote: served && !frontend ? this.#remote(base, size, (bytes) => this.#send(port, bytes)) : undefined,
+      served,
+      remote: undefined,
       epoch: 0,
     };
+    if (served && near === undefined) this.#remoteOf(port);
     const ports = this.#ports[vm.id] ?? [];
     ports[end.dm] = port;
     this.#ports[vm.id] = ports;
@@ -81,7 +85,7 @@ export class DeviceMemories {
   /** A VM begins to run: says where its memories are. */
   announce(vm: VmId): void {
     for (const port of this.#ports[vm] ?? []) {
-      if (port === undefined || (port.server === undefined && port.remote === undefined)) continue;
+      if (port === undefined || !port.served) continue;
       port.epoch = 0;
       port.remote?.close();
       this.#host.send({ kind: 'memory-place', vm, dm: port.end.dm, place: port.place });
@@ -92,15 +96,15 @@ export class DeviceMemories {
   /** The hypervisor says how a backend reaches its memory. */
   link(vm: VmId, dm: number, epoch: number): void {
     const port = this.#ports[vm]?.[dm];
-    if (port?.remote === undefined) return;
+    if (port === undefined || !port.served || port.end.type === 'frontend') return;
     if (epoch === 0) {
-      port.remote.close();
+      port.remote?.close();
       return;
     }
     if (port.epoch === 0)
       this.#host.log(port.vm, `device ${port.end.name}: its memory is reached through the hypervisor`);
     port.epoch = epoch;
-    port.remote.open();
+    this.#remoteOf(port).open();
   }
 
   /** A message of the other end. */
@@ -143,9 +147,13 @@ export class DeviceMemories {
     return new LocalMemory(base, buffer);
   }
 
-  #remote(base: GuestAddress, size: number, send: (bytes: Uint8Array) => void): RemoteMemory {
+  #remoteOf(port: Port): RemoteMemory {
+    if (port.remote !== undefined) return port.remote;
+    const { base, size } = port.end.shmem;
+    const send = (bytes: Uint8Array): void => this.#send(port, bytes);
     const remote = new RemoteMemory(base, size, { due: () => this.#flushSoon(), send });
     this.#remotes.push(remote);
+    port.remote = remote;
     return remote;
   }
 
