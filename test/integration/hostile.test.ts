@@ -1,7 +1,8 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Trial } from '@remio/hostile';
+import { type DriverCase, driverCasesFor, type Trial } from '@remio/hostile';
+import { DEVICE_ID_BLOCK, hasFeature, VIRTIO_F_IN_ORDER } from '@remio/virtio-spec';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Ended, remio, reportsOf, root } from './run-remio.js';
 
@@ -87,27 +88,34 @@ describe('hostile programs in processes of their own, over ZeroMQ', () => {
   const image = join(scratch, 'disk.img');
   beforeAll(() => writeFileSync(image, new Uint8Array(256 * 1024)));
 
+  interface Pair {
+    readonly backend: string;
+    readonly guest: string;
+    /** Ring features of both ends. */
+    readonly ring?: string;
+  }
+
   /** A topology with a disk for each of some pairs of VMs. */
-  const topology = (pairs: readonly { readonly backend: string; readonly guest: string }[]): string => {
-    const end = (n: number, rest: string): string =>
-      `      - { name: disk${n}, bind_key: ${n}, shmem: { memory: m${n}, base: 0xd0000000 }, ${rest} }`;
+  const topology = (pairs: readonly Pair[]): string => {
+    const end = (n: number, ring: string, rest: string): string =>
+      `      - { name: disk${n}, bind_key: ${n}, shmem: { memory: m${n}, base: 0xd0000000 }, ring: { ${ring} }, ${rest} }`;
     const file = join(scratch, `pairs-${pairs.length}.yaml`);
     const lines = [
       `board: { name: synthetic-riscv64, cpus: ${2 * pairs.length} }`,
       'shared_memories:',
-      ...pairs.map((_, n) => `  m${n}: { size: 4MiB }`),
+      ...pairs.map((_, n) => `  m${n}: { size: 1MiB }`),
       'vms:',
-      ...pairs.flatMap(({ backend, guest }, n) => [
+      ...pairs.flatMap(({ backend, guest, ring = '' }, n) => [
         `  back${n}:`,
         '    cpus: 1',
         `    program: ${backend}`,
         '    remio_devs:',
-        end(n, `type: backend, interrupt: 40, device: { type: block, image: ${join(scratch, `disk${n}.img`)} }`),
+        end(n, ring, `type: backend, interrupt: 40, device: { type: block, image: ${join(scratch, `disk${n}.img`)} }`),
         `  front${n}:`,
         '    cpus: 1',
         `    program: ${guest}`,
         '    remio_devs:',
-        end(n, 'type: frontend, interrupt: 79, window: { base: 0xa003e00 }'),
+        end(n, ring, 'type: frontend, interrupt: 79, window: { base: 0xa003e00 }'),
       ]),
     ];
     pairs.forEach((_, n) => cpSync(image, join(scratch, `disk${n}.img`)));
@@ -128,23 +136,16 @@ describe('hostile programs in processes of their own, over ZeroMQ', () => {
     expect(trials.length).toBeGreaterThan(150);
   });
 
-  it('catalogue B: a disk’s driver and backends that lie to it', async () => {
-    const cases: readonly (readonly [id: string, title: string, expected: RegExp])[] = [
-      ['V1', 'an id beyond the ring, once', /^N$/],
-      ['V3', 'more bytes written than there was room for', /^C$/],
-      ['V8', 'requests that never end, once', /^N$/],
-      ['V9', 'requests used without an interrupt', /^C$/],
-      ['V12', 'DeviceID 0x0', /^B: .*DeviceID 0/],
-      ['V16', 'DEVICE_NEEDS_RESET at work, once', /^N$/],
-      ['V17', 'a reset that never ends', /^B: .*reset-timeout/],
-      ['V21', 'the device forgets everything, at work', /^N$/],
-      ['V22', 'an access completed with the id of an earlier one', /^C$/],
-    ];
+  it.each(['split', 'packed'] as const)('catalogue B: every lie to a disk’s driver, %s rings', async (layout) => {
+    // A backend whose process ends is another matter: test/integration/backend-loss.test.ts.
+    const crashes = ({ lies }: DriverCase): boolean => lies.some((lie) => 'trick' in lie && lie.trick === 'crash');
+    const cases = driverCasesFor(DEVICE_ID_BLOCK, layout).filter((each) => !crashes(each));
     const guest = '{ builtin: blk-verify, options: { writes: 8, readSize: 16384, timeout: 1500000000 } }';
     const file = topology(
-      cases.map(([id, title]) => ({
-        backend: `{ builtin: hostile, options: { case: ${id}, title: '${title}' } }`,
+      cases.map(({ id, title, ring }) => ({
+        backend: `{ builtin: hostile, options: { case: ${id}, title: ${JSON.stringify(title)} } }`,
         guest,
+        ring: `packed: ${layout === 'packed'}, in_order: ${hasFeature(ring, VIRTIO_F_IN_ORDER)}`,
       })),
     );
     const ended = await remio('up', file, '--until-done', '--json', '--processes', '2');
@@ -153,16 +154,22 @@ describe('hostile programs in processes of their own, over ZeroMQ', () => {
       .filter((line) => line.startsWith('{"vm"'))
       .map((line) => JSON.parse(line) as { readonly vm: string; readonly event: Readonly<Record<string, unknown>> });
     const of = (vm: string, kind: string) => events.filter((each) => each.vm === vm && each.event['kind'] === kind);
-    for (const [n, [id, title, expected]] of cases.entries()) {
+    const verdicts = cases.map(({ id, title, expected }, n) => {
       const end = of(`front${n}`, 'vcpu-off')[0]?.event;
       const [work] = of(`front${n}`, 'blk-verify');
       const lies = of(`back${n}`, 'lies').at(-1)?.event;
-      const reason = end?.['reason'] === undefined ? undefined : String(end['reason']).split('\n')[0];
-      const seen = end === undefined ? 'W' : reason !== undefined ? `B: ${reason}` : lies?.['resets'] === 0 ? 'C' : 'N';
-      expect(seen, `${id} ${title}`).toMatch(expected);
-      expect(lies, `${id} ${title}`).toMatchObject({ case: id, accepted: 0 });
-      if (reason === undefined) expect(work?.event, `${id} ${title}`).toMatchObject({ failed: 0, mismatches: 0 });
-    }
+      const gaveUp = end?.['reason'] !== undefined;
+      const seen = end === undefined ? 'W' : gaveUp ? 'B' : lies?.['resets'] === 0 ? 'C' : 'N';
+      // A driver that went on and told of no failure read back what it wrote; but for a device whose answers are false. With
+      // IN_ORDER an id says that all requests before it have ended (2.7.9): out of order (V6), some have not.
+      const told = gaveUp || Number(work?.event['failed']) > 0 || expected.includes('R') || id === 'V6';
+      const sound = told || work?.event['mismatches'] === 0;
+      const good =
+        (expected as readonly string[]).includes(seen) && sound && lies?.['case'] === id && lies['accepted'] === 0;
+      return { id, good, text: `${id} ${title}: ${seen} of ${expected.join('')} ${String(end?.['reason'] ?? '')}` };
+    });
+    expect(verdicts.filter(({ good }) => !good).map(({ text }) => text)).toEqual([]);
+    expect(new Set(verdicts.map(({ id }) => id)).size).toBeGreaterThanOrEqual(layout === 'split' ? 20 : 18);
     // Some guests ended with a reason.
     expect(ended.code).toBe(1);
   });
