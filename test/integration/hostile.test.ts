@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type DriverCase, driverCasesFor, type Trial } from '@remio/hostile';
-import { DEVICE_ID_BLOCK, hasFeature, VIRTIO_F_IN_ORDER } from '@remio/virtio-spec';
+import { DEVICE_ID_BLOCK } from '@remio/virtio-spec';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Ended, remio, reportsOf, root } from './run-remio.js';
 
@@ -137,15 +137,16 @@ describe('hostile programs in processes of their own, over ZeroMQ', () => {
   });
 
   it.each(['split', 'packed'] as const)('catalogue B: every lie to a disk’s driver, %s rings', async (layout) => {
-    // A backend whose process ends is another matter: test/integration/backend-loss.test.ts.
+    // A backend whose process ends is another matter: test/integration/backend-loss.test.ts. V6 comes about when requests
+    // wait for each other, which is a matter of time here: test/hostile tries it in one process.
     const crashes = ({ lies }: DriverCase): boolean => lies.some((lie) => 'trick' in lie && lie.trick === 'crash');
-    const cases = driverCasesFor(DEVICE_ID_BLOCK, layout).filter((each) => !crashes(each));
+    const cases = driverCasesFor(DEVICE_ID_BLOCK, layout).filter((each) => !crashes(each) && each.id !== 'V6');
     const guest = '{ builtin: blk-verify, options: { writes: 8, readSize: 16384, timeout: 1500000000 } }';
     const file = topology(
-      cases.map(({ id, title, ring }) => ({
+      cases.map(({ id, title }) => ({
         backend: `{ builtin: hostile, options: { case: ${id}, title: ${JSON.stringify(title)} } }`,
         guest,
-        ring: `packed: ${layout === 'packed'}, in_order: ${hasFeature(ring, VIRTIO_F_IN_ORDER)}`,
+        ring: `packed: ${layout === 'packed'}`,
       })),
     );
     const ended = await remio('up', file, '--until-done', '--json', '--processes', '2');
@@ -160,16 +161,15 @@ describe('hostile programs in processes of their own, over ZeroMQ', () => {
       const lies = of(`back${n}`, 'lies').at(-1)?.event;
       const gaveUp = end?.['reason'] !== undefined;
       const seen = end === undefined ? 'W' : gaveUp ? 'B' : lies?.['resets'] === 0 ? 'C' : 'N';
-      // A driver that went on and told of no failure read back what it wrote; but for a device whose answers are false. With
-      // IN_ORDER an id says that all requests before it have ended (2.7.9): out of order (V6), some have not.
-      const told = gaveUp || Number(work?.event['failed']) > 0 || expected.includes('R') || id === 'V6';
+      // A driver that went on and told of no failure read back what it wrote; but for a device whose answers are false.
+      const told = gaveUp || Number(work?.event['failed']) > 0 || expected.includes('R');
       const sound = told || work?.event['mismatches'] === 0;
       const good =
         (expected as readonly string[]).includes(seen) && sound && lies?.['case'] === id && lies['accepted'] === 0;
       return { id, good, text: `${id} ${title}: ${seen} of ${expected.join('')} ${String(end?.['reason'] ?? '')}` };
     });
     expect(verdicts.filter(({ good }) => !good).map(({ text }) => text)).toEqual([]);
-    expect(new Set(verdicts.map(({ id }) => id)).size).toBeGreaterThanOrEqual(layout === 'split' ? 20 : 18);
+    expect(new Set(verdicts.map(({ id }) => id)).size).toBeGreaterThanOrEqual(18);
     // Some guests ended with a reason.
     expect(ended.code).toBe(1);
   });
