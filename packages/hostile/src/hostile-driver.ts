@@ -57,6 +57,14 @@ export interface BringUp {
   readonly size?: number;
 }
 
+/** The memory that a device shares with its driver is too small for a case: the device is not to blame. */
+export class NoRoom extends Error {
+  /** @param size bytes of the memory */
+  constructor(size: number) {
+    super(`the shared memory of ${size} bytes has no room for it`);
+  }
+}
+
 /** A driver that does what it likes with a device, and sees what becomes of it. */
 export class HostileDriver {
   readonly target: DeviceTarget;
@@ -185,10 +193,13 @@ export class HostileDriver {
     }
   }
 
-  /** Memory that the device may use, zeroed; from the start again after each bring-up. */
+  /**
+   * Memory that the device may use, zeroed; from the start again after each bring-up.
+   * @throws NoRoom if the device's shared memory is too small
+   */
   allocate(bytes: number, align = 16): bigint {
     const at = ((this.#free + BigInt(align) - 1n) / BigInt(align)) * BigInt(align);
-    assert(at + BigInt(bytes) <= this.memory.base + BigInt(this.memory.size), 'the shared memory has room for a case');
+    if (at + BigInt(bytes) > this.memory.base + BigInt(this.memory.size)) throw new NoRoom(this.memory.size);
     this.#free = at + BigInt(bytes);
     this.memory.bytes(at, bytes).fill(0);
     return at;

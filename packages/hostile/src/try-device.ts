@@ -7,7 +7,7 @@ import { REGISTER_CASES } from './device-cases/register-cases.js';
 import { RING_CASES } from './device-cases/ring-cases.js';
 import type { DeviceTarget } from './device-target.js';
 import { FAMILY_CASES, familyOf } from './families/index.js';
-import { HostileDriver } from './hostile-driver.js';
+import { HostileDriver, NoRoom } from './hostile-driver.js';
 
 /** Catalogue A for any device. */
 export const DEVICE_CASES: readonly DeviceCase[] = [...CHAIN_CASES, ...RING_CASES, ...REGISTER_CASES, ...LIFE_CASES];
@@ -58,6 +58,7 @@ async function tryCase(driver: HostileDriver, each: DeviceCase, layout: Layout):
     const unknown = !driver.family.judges && outcome.seen === 'C' && asks;
     return unknown ? { seen: 'R', detail: 'it came back; what that means is not known of this device' } : outcome;
   } catch (error) {
+    if (error instanceof NoRoom) return { seen: '-', detail: error.message };
     return { seen: 'F', detail: error instanceof Error ? error.message : String(error) };
   }
 }
