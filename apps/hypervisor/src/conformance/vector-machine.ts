@@ -2,6 +2,7 @@ import {
   type Arch,
   encodeDataAbort,
   encodeGuestPageFault,
+  HC_REMIO,
   HYPERCALL_LAYOUT,
   type HypercallFrame,
   hypercallFrame,
@@ -219,7 +220,8 @@ export class VectorMachine {
       : this.#call(cpu, frame, this.#mode.abi ? undefined : call);
     const after = outcome.registers.map((value, n) => (n === idAt && value === id ? step.id : value));
     const ret = BigInt.asIntN(64, after[HYPERCALL_LAYOUT[arch].result] ?? 0n);
-    if (ret === 0n && step.op === REMIO_HYP_ASK && this.#mode.givenIds !== true) {
+    const asked = step.nr === HC_REMIO && step.op === REMIO_HYP_ASK && ret === 0n;
+    if (asked && this.#mode.givenIds !== true) {
       const at = HYPERCALL_LAYOUT[arch].outputs + 4;
       const given = outcome.registers[at] ?? 0n;
       const slot = Number(given % BigInt(this.#ids.length));

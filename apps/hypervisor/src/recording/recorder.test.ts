@@ -176,6 +176,17 @@ describe.each(['aarch64', 'riscv64'] as const)('a recording, %s', (arch) => {
     );
   });
 
+  it('tells a doorbell from an ASK, whose numbers may be the same', () => {
+    const bell = {
+      kind: 'hypercall',
+      cpu: cpuId(0),
+      call: { nr: 1n, dm: 0n, addr: 0n, op: 2n, value: 0n, id: 4n },
+    } as const;
+    const vector = parseVector(record('reference', arch, [bell], TALKING));
+    if (!vector.ok) throw new Error(vector.error);
+    expect(runVector(vector.value, { profile: 'reference', abi: false, lease: false })).toEqual({ status: 'passed' });
+  });
+
   it('of the reference has the format\u2019s own steps only, and passes through the ABI and with leases', () => {
     fc.assert(
       fc.property(fc.array(input, { maxLength: 80 }), (inputs) => {
