@@ -64,6 +64,8 @@ export class VmHost {
   readonly #observers = new Map<VmId, (() => void)[]>();
   /** By VM of the topology. */
   readonly #incarnations: number[] = [];
+  /** By VM of the topology: counts what ended a life of its process. */
+  readonly #lives: number[] = [];
   readonly #memories: DeviceMemories;
   #stopped = false;
 
@@ -195,6 +197,7 @@ export class VmHost {
    * had of the host was given back, as a system does for a process; then it may be switched on again.
    */
   async crash(vm: Vm): Promise<void> {
+    this.#endLife(vm.id);
     this.#leases[vm.id]?.clear();
     for (const cpu of vm.cpus) {
       const index = this.#index[cpu];
@@ -204,6 +207,13 @@ export class VmHost {
     }
     this.#observers.delete(vm.id);
     await this.#release(vm.id);
+    // What ended while it was given back is for nobody either: the next process's rings are not the last one's.
+    this.#endLife(vm.id);
+  }
+
+  /** Work that a VM deferred is not done any more. */
+  #endLife(vm: VmId): void {
+    this.#lives[vm] = (this.#lives[vm] ?? 0) + 1;
   }
 
   async #release(vm: VmId): Promise<void> {
@@ -327,7 +337,14 @@ export class VmHost {
       defer: (index, work, idle = false) => {
         const cpu = vm.cpus[index];
         assert(cpu !== undefined, 'the vCPU is of the VM');
-        loop.defer(cpu, work, idle);
+        const life = this.#lives[vm.id] ?? 0;
+        loop.defer(
+          cpu,
+          () => {
+            if (life === (this.#lives[vm.id] ?? 0)) work();
+          },
+          idle,
+        );
       },
       spent: (work, amount = 1) => loop.spent(work, amount),
       onObserve: (tell) => {
