@@ -126,6 +126,19 @@ describe('catalogue A', () => {
   }
 });
 
+describe('a memory that is too small for a case', () => {
+  it('is not the device\u2019s fault: the case does not come about, and the others do', async () => {
+    const target = new RegistersTarget(new EntropyDevice((bytes) => bytes.fill(1)), turn, 0x8_0000);
+    const trials = await collect(
+      tryDevice(target, { name: 'entropy', layouts: ['packed'], wants: ({ id }) => id === 'A42' }),
+    );
+    expect(wrong(trials)).toEqual([]);
+    const large = trials.filter(({ title }) => title === 'entropy: room for 1 MiB');
+    expect(large).toMatchObject([{ seen: '-', detail: expect.stringContaining('524288 bytes') }]);
+    expect(trials.filter(({ seen }) => seen !== '-').length).toBeGreaterThan(0);
+  });
+});
+
 /** A disk that never answers. */
 const never: BlockStorage = {
   capacity: 4096,

@@ -21,6 +21,11 @@ describe('VMs on processes', () => {
     expect(shown(star(2))).toEqual(['backend0 backend-vm 1', 'guest0 frontend-vm 1', 'guest1 frontend-vm 1']);
   });
 
+  it('still have one each when they are sixteen, however many CPUs there are', () => {
+    const processes = placeVms(star(16)).filter(({ part }) => part === 'frontend-vm');
+    expect(processes.map(({ name }) => name)).toEqual(Array.from({ length: 16 }, (_, n) => `guest${n}`));
+  });
+
   it('share as many as were asked for, and each VM is on one', () => {
     const topology = star(50);
     expect(shown(topology, 2)).toEqual([

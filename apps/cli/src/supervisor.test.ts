@@ -34,6 +34,22 @@ describe('a supervisor', () => {
     expect(events.at(-1)).toMatchObject({ name: 'failing', how: 'given up after 5 restarts in 30 s', failed: true });
   });
 
+  it('starts a process that waits to be started again no more once it was stopped', async () => {
+    const ended = deferred<void>();
+    let started = 0;
+    const supervisor = new Supervisor(scratch, (event) => {
+      if (event.kind === 'started') started += 1;
+      // The first restart is at once; the second one waits.
+      else if (started === 2) ended.resolve(undefined);
+    });
+    await supervisor.start({ name: 'waiting', entry: entry('waiting', 'process.exit(7)'), args: [], restart: true });
+    await ended.promise;
+    // Told of the end, the supervisor arms the pause in the same turn.
+    await supervisor.stop();
+    await new Promise((resolve) => setTimeout(resolve, 5 * restartPause(1)));
+    expect(started).toBe(2);
+  });
+
   it('starts nothing any more once it was stopped, and ends the last process last', async () => {
     const events: ChildEvent[] = [];
     const supervisor = new Supervisor(scratch, (event) => events.push(event));

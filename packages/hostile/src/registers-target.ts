@@ -1,5 +1,5 @@
 import { guestAddress } from '@remio/base';
-import { allocateMemory } from '@remio/guest-memory';
+import { allocateMemory, type LocalMemory } from '@remio/guest-memory';
 import { MmioRegisters, type VirtioDevice } from '@remio/virtio-device';
 import type { DeviceTarget, Width } from './device-target.js';
 
@@ -14,16 +14,20 @@ const TURNS_MAX = 200;
 
 /** A device model behind its registers, with nothing in between. */
 export class RegistersTarget implements DeviceTarget {
-  readonly memory = allocateMemory(BASE, MEMORY_SIZE);
+  readonly memory: LocalMemory;
   readonly window = WINDOW;
   readonly registers: MmioRegisters;
   #interrupts = 0;
   readonly #deferred: (() => void)[] = [];
   readonly #turn: () => Promise<void>;
 
-  /** @param turn lets the host's own events happen, for models that wait for them */
-  constructor(device: VirtioDevice, turn: () => Promise<void> = () => Promise.resolve()) {
+  /**
+   * @param turn lets the host's own events happen, for models that wait for them
+   * @param memorySize bytes that driver and device share
+   */
+  constructor(device: VirtioDevice, turn: () => Promise<void> = () => Promise.resolve(), memorySize = MEMORY_SIZE) {
     this.#turn = turn;
+    this.memory = allocateMemory(BASE, memorySize);
     this.registers = new MmioRegisters(device, this.memory, {
       interrupt: () => {
         this.#interrupts += 1;

@@ -12,7 +12,7 @@ import { MMIO_MAGIC, MMIO_VERSION } from '@remio/virtio-spec';
 import { afterAll, describe, expect, it } from 'vitest';
 import { InprocEngine, type VmReport } from './index.js';
 
-/** Real machine code in the seats of VMs, through trap, core, leases and dispatcher, as TypeScript programs go. */
+/** Real machine code in the seats of VMs, through trap, core and dispatcher, as TypeScript programs go. */
 
 const RAM = 0x8000_0000n;
 const SHMEM_SIZE = 0x10_0000;

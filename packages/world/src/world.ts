@@ -113,6 +113,7 @@ export class World {
       (vm) => new Set(vm.remioDevs.filter(({ type }) => type === 'backend').map(({ interrupt }) => Number(interrupt))),
     );
     const platform = Platform.create(topology, {
+      leases: false,
       send: (record) => this.#toVm(record),
       onStep: (input, effects) => this.#stepped(input, effects),
     });
@@ -316,9 +317,8 @@ export class World {
   }
 
   #toVm(record: HypervisorRecord): void {
-    if (record.kind === 'lease' || record.kind === 'revoke') return;
-    // In a modelled world VMs share their memories, as on a board.
-    if (record.kind === 'memory' || record.kind === 'memory-link') return;
+    // No requests are sent ahead, and in a modelled world VMs share their memories, as on a board.
+    if ('dm' in record) return;
     const cpu = this.#cpu(record.cpu);
     switch (record.kind) {
       case 'result':

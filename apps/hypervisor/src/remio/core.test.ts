@@ -242,6 +242,15 @@ describe('what the reference does, and hardened does otherwise', () => {
     expect(waits.step({ kind: 'tick', now: 1000 })).toEqual([]);
   });
 
+  it('H-DEADLINE: each access has its own, and the later one is not forgotten when the earlier one ends', () => {
+    const machine = new Machine('hardened', pair({ deadline: 100 })).mmio(1, {}, 0).mmio(2, {}, 30);
+    expect(machine.core.nextDeadline()).toBe(100);
+    expect(machine.step({ kind: 'tick', now: 100 })).toContainEqual({ kind: 'fault', cpu: 1, reason: 'deadline' });
+    expect(machine.core.nextDeadline()).toBe(130);
+    expect(machine.step({ kind: 'tick', now: 130 })).toContainEqual({ kind: 'fault', cpu: 2, reason: 'deadline' });
+    expect(machine.core.nextDeadline()).toBeUndefined();
+  });
+
   it('H-LOSS: requests of a lost backend are pending again, oldest first, under new ids', () => {
     const machine = new Machine('hardened');
     machine.step({ kind: 'vm-attached', vm: vmId(0), incarnation: 1 });
@@ -511,8 +520,8 @@ function checkInvariants(core: RemioCore): void {
 describe('hardened, whatever guests do', () => {
   it('keeps its invariants', () => {
     fc.assert(
-      fc.property(fc.array(input, { maxLength: 120 }), (inputs) => {
-        const machine = new Machine('hardened', talking, false);
+      fc.property(fc.boolean(), fc.array(input, { maxLength: 120 }), (up, inputs) => {
+        const machine = new Machine('hardened', talking, up);
         for (const each of inputs) {
           machine.step(each);
           checkInvariants(machine.core);
