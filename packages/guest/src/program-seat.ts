@@ -52,7 +52,7 @@ type Operation =
   | { readonly kind: 'yield'; readonly resolve: () => void };
 
 /** Accesses to memory after which a program that never traps gives way to others. */
-const LOCAL_BUDGET = 1024;
+export const LOCAL_BUDGET = 1024;
 
 const same = (value: bigint): bigint => value;
 

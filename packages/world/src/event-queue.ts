@@ -5,7 +5,6 @@ export interface WorldEvent {
   /** Order of events of one time: that in which they were asked for. */
   readonly order: number;
   readonly happen: () => void;
-  cancelled: boolean;
 }
 
 const before = (a: WorldEvent, b: WorldEvent): boolean => a.time < b.time || (a.time === b.time && a.order < b.order);
@@ -15,12 +14,8 @@ export class EventQueue {
   readonly #heap: WorldEvent[] = [];
   #next = 0;
 
-  get size(): number {
-    return this.#heap.length;
-  }
-
-  add(time: number, happen: () => void): WorldEvent {
-    const event: WorldEvent = { time, order: this.#next, happen, cancelled: false };
+  add(time: number, happen: () => void): void {
+    const event: WorldEvent = { time, order: this.#next, happen };
     this.#next += 1;
     const heap = this.#heap;
     let at = heap.length;
@@ -32,7 +27,6 @@ export class EventQueue {
       at = parent;
     }
     heap[at] = event;
-    return event;
   }
 
   /** Takes the earliest event. */

@@ -1,4 +1,4 @@
-import type { CpuId } from '@remio/base';
+import { type CpuId, Fifo } from '@remio/base';
 import type { Vm } from '@remio/topology';
 
 /** Whose work a CPU does. */
@@ -29,10 +29,8 @@ export class WorldCpu {
   pausedFor = 0;
   pausedSince = 0;
   /** Tasks that go on with what it did last, before anything else. */
-  readonly next: Task[] = [];
-  readonly inbox: Task[] = [];
-  /** The head of {@link inbox}. */
-  #head = 0;
+  readonly next = new Fifo<Task>();
+  readonly inbox = new Fifo<Task>();
   /** An event is due at which it takes its next task. */
   due = false;
 
@@ -42,22 +40,10 @@ export class WorldCpu {
   }
 
   get hasWork(): boolean {
-    return this.next.length > 0 || this.#head < this.inbox.length;
+    return this.next.length > 0 || this.inbox.length > 0;
   }
 
   take(): Task | undefined {
-    const first = this.next.shift();
-    if (first !== undefined) return first;
-    const task = this.inbox[this.#head];
-    if (task === undefined) return undefined;
-    this.#head += 1;
-    if (this.#head === this.inbox.length) {
-      this.inbox.length = 0;
-      this.#head = 0;
-    } else if (this.#head > 1024) {
-      this.inbox.splice(0, this.#head);
-      this.#head = 0;
-    }
-    return task;
+    return this.next.shift() ?? this.inbox.shift();
   }
 }

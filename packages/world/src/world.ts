@@ -1,24 +1,22 @@
 import { HC_REMIO, REMIO_HYP_NOTIFY } from '@remio/arch';
-import { assert, type CpuId, ok, type Result, type VmId } from '@remio/base';
+import { assert, type CpuId, type VmId } from '@remio/base';
 import { type CostModel, type CostName, costModel, nanosecondsOf } from '@remio/board';
-import type { Guest, Work } from '@remio/guest';
+import { type Guest, LOCAL_BUDGET, type Work } from '@remio/guest';
 import type { CoreEffect, CoreInput } from '@remio/hypervisor/core';
 import { Platform } from '@remio/hypervisor/platform';
 import type { HypervisorRecord, VmRecord } from '@remio/protocol';
 import type { Topology, Vm } from '@remio/topology';
 import {
-  afterHostTurn,
   type HostLoop,
   privateMemory,
   type RunnableVcpus,
   type TurnScheduler,
   VmHost,
   type VmReport,
-  whenDrained,
 } from '@remio/vm-runtime';
-import { EventQueue } from './event-queue.js';
+import { CpuSchedule, type Ending } from './cpu-schedule.js';
 import { HopSums } from './hops.js';
-import { type Side, type Task, WorldCpu } from './world-cpu.js';
+import { type Side, WorldCpu } from './world-cpu.js';
 
 /** What a world is made of. */
 export interface WorldOptions {
@@ -34,9 +32,6 @@ export interface WorldOptions {
   /** Events after which it ends: a world in which time stands still. */
   readonly eventsMax?: number;
 }
-
-/** Why a world ended. `idle`: nothing can happen any more, for everybody waits. */
-export type Ending = 'stopped' | 'idle' | 'time-limit' | 'event-limit';
 
 /** How the CPUs of a VM spent their time. Nanoseconds, summed over its CPUs. */
 export interface CpuUse {
@@ -57,10 +52,6 @@ const WORK_COST: Readonly<Record<Work, CostName>> = {
   'copied-byte': 'copied_byte',
 };
 
-/** Accesses to memory after which a program that never traps gives way. */
-const LOCAL_BUDGET = 1024;
-/** Events after which the host's event loop gets its turn. */
-const HOST_TURN = 1 << 16;
 const EVENTS_MAX = 2 ** 40;
 
 /**
@@ -76,35 +67,26 @@ export class World {
   readonly costs: CostModel;
   readonly platform: Platform;
   readonly hops: HopSums;
-  readonly #events = new EventQueue();
+  readonly #schedule: CpuSchedule;
   /** By CPU of the board; undefined: no VM has it. */
   readonly #cpus: readonly (WorldCpu | undefined)[];
   readonly #nanoseconds: Readonly<Record<CostName, number>>;
   /** Backend ends' interrupts: those that must find their way to user space. By VM. */
   readonly #backendIrqs: readonly ReadonlySet<number>[];
   readonly #host: VmHost;
-  readonly #eventsMax: number;
-  readonly #until: number;
-  #time = 0;
-  /** The CPU whose task runs, and what it has cost so far. */
-  #current: WorldCpu | undefined;
-  #spent = 0;
-  #happened = 0;
   #armed: number | undefined;
   /** The CPU on which the hypervisor handles a message, within a record of another CPU; undefined: on that one. */
   #via: WorldCpu | undefined;
-  #stopped = false;
-  #ended: (ending: Ending) => void = () => {};
 
   private constructor(options: WorldOptions) {
     const { topology } = options;
     this.topology = topology;
     this.costs = options.costs ?? costModel(topology.board, topology.costs);
-    this.#eventsMax = options.eventsMax ?? EVENTS_MAX;
-    this.#until = options.until ?? Number.MAX_SAFE_INTEGER;
     this.#nanoseconds = Object.fromEntries(
       Object.keys(this.costs.figures).map((name) => [name, nanosecondsOf(this.costs, name as CostName)]),
     ) as Record<CostName, number>;
+    const limits = { until: options.until ?? Number.MAX_SAFE_INTEGER, eventsMax: options.eventsMax ?? EVENTS_MAX };
+    this.#schedule = new CpuSchedule(limits, (cpu) => this.#nanoseconds[cpu.paused ? this.#standby() : 'wake_wfi']);
     this.hops = new HopSums((vm, dm) => this.#toBackend(vm, dm));
     const cpus: (WorldCpu | undefined)[] = topology.board.cpus.map(() => undefined);
     for (const vm of topology.vms) for (const cpu of vm.cpus) cpus[cpu] = new WorldCpu(cpu, vm);
@@ -140,18 +122,18 @@ export class World {
   }
 
   /** Builds the world; nothing happens before {@link run}. */
-  static create(options: WorldOptions): Result<World, string> {
-    return ok(new World(options));
+  static create(options: WorldOptions): World {
+    return new World(options);
   }
 
   /** Nanoseconds of virtual time. */
   get now(): number {
-    return this.#time + this.#spent;
+    return this.#schedule.now;
   }
 
   /** Events that happened. */
   get happened(): number {
-    return this.#happened;
+    return this.#schedule.happened;
   }
 
   /** How the CPUs of every VM spent their time so far. */
@@ -164,17 +146,15 @@ export class World {
         cpus: cpus.length,
         guest: sum((cpu) => cpu.busy.guest),
         hypervisor: sum((cpu) => cpu.busy.hypervisor),
-        paused: sum((cpu) => cpu.pausedFor + (cpu.paused ? this.#time - cpu.pausedSince : 0)),
+        paused: sum((cpu) => cpu.pausedFor + (cpu.paused ? this.#schedule.time - cpu.pausedSince : 0)),
       };
     });
   }
 
   /** Switches every VM on, and lets happen what happens until {@link stop}, a limit, or the end of all events. */
   async run(): Promise<Ending> {
-    const ending = await new Promise<Ending>((resolve) => {
-      this.#ended = resolve;
+    const ending = await this.#schedule.run(() => {
       for (const vm of this.topology.vms) this.platform.attach(vm.id, 1);
-      whenDrained(this.#go);
     });
     await this.#host.stop();
     return ending;
@@ -182,7 +162,7 @@ export class World {
 
   /** Ends the world after what happens now. */
   stop(): void {
-    this.#stopped = true;
+    this.#schedule.stop();
   }
 
   /**
@@ -190,9 +170,9 @@ export class World {
    * @param work the part of the interrupt handler that knows the device
    */
   interruptAt(time: number, work: () => void): void {
-    const cpu = this.#current;
+    const cpu = this.#schedule.current;
     assert(cpu !== undefined, 'a device works for the CPU that runs now');
-    this.#arrive(cpu, Math.max(time, this.now), {
+    this.#schedule.arrive(cpu, Math.max(time, this.now), {
       wakes: true,
       guest: true,
       run: () => {
@@ -207,72 +187,13 @@ export class World {
 
   /** Looks at the world at a time; nothing in it notices. */
   observeAt(time: number, look: () => void): void {
-    this.#events.add(Math.max(time, this.now), look);
+    this.#schedule.at(time, look);
   }
 
   /** The CPU that runs now has done some work of its guest's. */
   spent(work: Work, amount = 1): void {
     const name = WORK_COST[work];
-    this.#pay(amount === 1 ? this.#nanoseconds[name] : nanosecondsOf(this.costs, name, amount), 'guest');
-  }
-
-  // --- events
-
-  readonly #go = (): void => {
-    if (this.#current !== undefined) this.#finish(this.#current);
-    for (;;) {
-      if (this.#stopped) return this.#ended('stopped');
-      const event = this.#events.take();
-      if (event === undefined) return this.#ended('idle');
-      if (event.cancelled) continue;
-      if (event.time > this.#until) return this.#ended('time-limit');
-      this.#time = event.time;
-      this.#happened += 1;
-      if (this.#happened > this.#eventsMax) return this.#ended('event-limit');
-      event.happen();
-      // A program may go on: its continuation is part of the task.
-      if (this.#current === undefined) continue;
-      if (this.#happened % HOST_TURN === 0) afterHostTurn(this.#go);
-      else whenDrained(this.#go);
-      return;
-    }
-  };
-
-  /** A task comes to a CPU at a time. */
-  #arrive(cpu: WorldCpu, time: number, task: Task): void {
-    this.#events.add(time, () => {
-      cpu.inbox.push(task);
-      if (cpu.due) return;
-      if (cpu.freeAt <= this.#time) this.#begin(cpu);
-      else this.#wait(cpu);
-    });
-  }
-
-  /** The CPU takes its next task when it is free. */
-  #wait(cpu: WorldCpu): void {
-    cpu.due = true;
-    this.#events.add(Math.max(this.#time, cpu.freeAt), () => {
-      cpu.due = false;
-      this.#begin(cpu);
-    });
-  }
-
-  #begin(cpu: WorldCpu): void {
-    const idle = cpu.freeAt < this.#time;
-    const task = cpu.take();
-    if (task === undefined) return;
-    this.#current = cpu;
-    this.#spent = 0;
-    if (task.wakes && idle) this.#charge(cpu.paused ? this.#standby() : 'wake_wfi', 'hypervisor');
-    task.run();
-    if (!task.guest) this.#finish(cpu);
-  }
-
-  #finish(cpu: WorldCpu): void {
-    cpu.freeAt = this.#time + this.#spent;
-    this.#spent = 0;
-    this.#current = undefined;
-    if (cpu.hasWork && !cpu.due) this.#wait(cpu);
+    this.#schedule.pay(amount === 1 ? this.#nanoseconds[name] : nanosecondsOf(this.costs, name, amount), 'guest');
   }
 
   #standby(): CostName {
@@ -280,14 +201,7 @@ export class World {
   }
 
   #charge(name: CostName, side: Side): void {
-    this.#pay(this.#nanoseconds[name], side);
-  }
-
-  #pay(nanoseconds: number, side: Side): void {
-    const cpu = this.#current;
-    if (cpu === undefined) return;
-    this.#spent += nanoseconds;
-    cpu.busy[side] += nanoseconds;
+    this.#schedule.pay(this.#nanoseconds[name], side);
   }
 
   // --- from guests to the hypervisor and back
@@ -295,7 +209,7 @@ export class World {
   #toHypervisor(record: VmRecord): void {
     if (record.kind === 'memory' || record.kind === 'memory-place') return;
     const cpu = this.#cpu(record.cpu);
-    assert(cpu === this.#current, 'a vCPU stops in a task of its own CPU');
+    assert(cpu === this.#schedule.current, 'a vCPU stops in a task of its own CPU');
     if (record.kind === 'trap') {
       cpu.trappedAt = this.now;
       this.#charge('trap_entry', 'hypervisor');
@@ -359,13 +273,13 @@ export class World {
    * is to be notified, and what its handler has for yet another CPU goes on from there.
    */
   #reach(cpu: WorldCpu, run: () => void): void {
-    const via = this.#via ?? this.#current;
+    const via = this.#via ?? this.#schedule.current;
     const handled = (): void => {
       this.#charge('ipi_handler', 'hypervisor');
       run();
     };
-    if (cpu === this.#current && via === cpu) cpu.next.push({ wakes: false, guest: true, run });
-    else if (via === undefined || via === cpu || via === this.#current) this.#signal(cpu, handled);
+    if (cpu === this.#schedule.current && via === cpu) cpu.next.push({ wakes: false, guest: true, run });
+    else if (via === undefined || via === cpu || via === this.#schedule.current) this.#signal(cpu, handled);
     else {
       this.#signal(via, () => {
         this.#charge('ipi_handler', 'hypervisor');
@@ -376,9 +290,13 @@ export class World {
 
   /** The hypervisor interrupts another CPU, which enters it. */
   #signal(cpu: WorldCpu, run: () => void): void {
-    const sent = this.#current !== undefined;
+    const sent = this.#schedule.current !== undefined;
     this.#charge('ipi_send', 'hypervisor');
-    this.#arrive(cpu, this.now + (sent ? this.#nanoseconds.ipi_latency : 0), { wakes: true, guest: true, run });
+    this.#schedule.arrive(cpu, this.now + (sent ? this.#nanoseconds.ipi_latency : 0), {
+      wakes: true,
+      guest: true,
+      run,
+    });
   }
 
   #stepped(input: CoreInput, effects: readonly CoreEffect[]): void {
@@ -406,10 +324,10 @@ export class World {
     const deadline = this.platform.nextDeadline();
     if (deadline === undefined || (this.#armed !== undefined && this.#armed <= deadline)) return;
     this.#armed = deadline;
-    this.#events.add(Math.max(this.now, Math.ceil(deadline)), () => {
+    this.#schedule.at(Math.ceil(deadline), () => {
       this.#armed = undefined;
       this.#via = undefined;
-      this.platform.tick(this.#time);
+      this.platform.tick(this.#schedule.time);
       this.#armDeadline();
     });
   }
@@ -423,7 +341,7 @@ export class World {
       scheduler: (vcpus) => this.#scheduler(vcpus),
       defer: (id, work, idle) => {
         const cpu = this.#cpu(id);
-        cpu.inbox.push({
+        this.#schedule.queue(cpu, {
           wakes: false,
           guest: true,
           run: () => {
@@ -431,7 +349,6 @@ export class World {
             work();
           },
         });
-        if (cpu !== this.#current && !cpu.due) this.#wait(cpu);
       },
       spent: (work, amount) => this.spent(work, amount),
     };
@@ -439,7 +356,7 @@ export class World {
 
   #timer(cpu: WorldCpu, time: number, work: () => void): () => void {
     let cancelled = false;
-    this.#arrive(cpu, Math.max(time, this.now), {
+    this.#schedule.arrive(cpu, Math.max(time, this.now), {
       wakes: true,
       guest: true,
       run: () => {
@@ -464,14 +381,14 @@ export class World {
     return {
       schedule: (id) => {
         const cpu = this.#cpu(id);
-        if (cpu === this.#current && !running) run(id);
-        else if (cpu === this.#current) {
+        if (cpu === this.#schedule.current && !running) run(id);
+        else if (cpu === this.#schedule.current) {
           // Its budget ended.
           cpu.inbox.push({
             wakes: false,
             guest: true,
             run: () => {
-              this.#pay(Math.round((LOCAL_BUDGET * 1e9) / this.costs.clock.value), 'guest');
+              this.#schedule.pay(Math.round((LOCAL_BUDGET * 1e9) / this.costs.clock.value), 'guest');
               run(id);
             },
           });
