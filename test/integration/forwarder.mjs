@@ -1,4 +1,4 @@
-// Carries Ethernet frames between two TAP interfaces, each after a delay: forwarder.mjs TAP TAP MILLISECONDS
+// Carries Ethernet frames between two TAP interfaces, each after a delay, and never sooner: forwarder.mjs TAP TAP MILLISECONDS
 import { openSync, read, write } from 'node:fs';
 import koffi from 'koffi';
 
@@ -26,7 +26,12 @@ const carry = (from, to) => {
     const frame = Buffer.allocUnsafe(FRAME_MAX);
     read(from, frame, 0, FRAME_MAX, null, (error, length) => {
       // An interface that is not up yet has nothing to read.
-      if (error === null) setTimeout(() => write(to, frame, 0, length, null, () => {}), Number(delay));
+      if (error === null) {
+        const due = performance.now() + Number(delay);
+        // A timer counts from the last turn of the loop in whole milliseconds: it may fire too early by most of one.
+        const pass = () => (performance.now() < due ? setImmediate(pass) : write(to, frame, 0, length, null, () => {}));
+        setTimeout(pass, Number(delay));
+      }
       if (error === null) next();
       else setTimeout(next, 10);
     });
