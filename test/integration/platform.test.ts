@@ -60,6 +60,15 @@ describe('virtual time', () => {
     expect(code).toBe(2);
     expect(stderr).toMatch(/is a net device, which talks to the host: .*--engine inproc/);
   });
+
+  it('refuses a memory that goes by the memory service: it knows of one host only', async () => {
+    const far = join(scratch, 'far.yaml');
+    const text = readFileSync(topology('ping-riscv64'), 'utf8');
+    writeFileSync(far, text.replace(/(disk0: \{ size: \w+)/, '$1, via: service'));
+    const { code, stderr } = await remio('up', far, '--engine', 'virtual', '--image', copy('far.img'));
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/shared memory disk0 goes by the memory service.*`via`/);
+  });
 });
 
 describe('processes', () => {

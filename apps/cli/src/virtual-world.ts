@@ -34,7 +34,7 @@ class ImageCopy implements Bytes {
 }
 
 /**
- * A topology in virtual time. Devices that talk to the host cannot be there.
+ * A topology in virtual time. Devices that talk to the host, and memory on another one, cannot be there.
  * @throws CommandError that names them
  */
 export function virtualWorld(
@@ -42,6 +42,11 @@ export function virtualWorld(
   programs: ReadonlyMap<string, GuestProgram>,
   events: Pick<WorldOptions, 'report' | 'log'>,
 ): World {
+  for (const { name, via } of topology.sharedMemories) {
+    if (via !== 'service') continue;
+    const what = `shared memory ${name} goes by the memory service, and virtual time has one host only`;
+    throw new CommandError(`${what}: leave out \`via\`, or use --engine processes`, EXIT.USAGE);
+  }
   for (const vm of topology.vms) {
     for (const { name, device } of vm.remioDevs) {
       if (device !== undefined) checkModelled(vm, name, device);
