@@ -3,24 +3,13 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { docker, hasEngine } from './docker.js';
 import { root } from './run-remio.js';
 
 const PROJECT = `remio-test-${process.pid}`;
 const GUESTS = ['guest0', 'guest1', 'guest2', 'guest3'];
 /** Milliseconds: for what takes seconds on a machine that is not busy. */
 const PATIENCE = 90_000;
-
-const docker = (...args: readonly string[]): { readonly code: number | null; readonly out: string } => {
-  const { status, stdout, stderr } = spawnSync('docker', args, { encoding: 'utf8' });
-  return { code: status, out: `${stdout}${stderr}`.trim() };
-};
-
-/** Whether there is an engine; in CI there must be. */
-function hasEngine(): boolean {
-  const works = docker('info').code === 0;
-  if (!works && process.env['CI'] === undefined) console.warn('compose: left out, no Docker engine answers here');
-  return works || process.env['CI'] !== undefined;
-}
 
 let prometheus = '';
 
@@ -151,7 +140,7 @@ async function moreVerified(kind: 'disk' | 'net'): Promise<void> {
   );
 }
 
-describe.skipIf(!hasEngine())('npm run compose', () => {
+describe.skipIf(!hasEngine('compose'))('npm run compose', () => {
   beforeAll(async () => {
     const port = await new Promise<number>((resolve) => {
       const server = createServer().listen(0, '127.0.0.1', () => {
