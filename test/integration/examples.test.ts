@@ -15,7 +15,7 @@ const WORK_MS = 30_000;
 const folder = join(root, 'examples');
 const examples = readdirSync(folder, { recursive: true })
   .map(String)
-  .filter((name) => name.endsWith('.yaml'))
+  .filter((name) => name.endsWith('.yaml') && !name.startsWith('experiments'))
   .sort();
 
 let directory = '';

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { RunningRemio, remio } from './run-remio.js';
+import { RunningRemio, remio, root } from './run-remio.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'remio-experiment-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -55,6 +55,17 @@ describe('remio experiment', () => {
     const after = readFileSync(journal, 'utf8');
     expect(after.startsWith(before)).toBe(true);
     expect(after.trim().split('\n')).toHaveLength(6);
+  });
+
+  it('runs the example on a topology of its own at a small size', async () => {
+    const out = join(directory, 'based');
+    const file = join(root, 'examples', 'experiments', 'disk-of-a-platform.yaml');
+    const { code, stdout, stderr } = await remio('experiment', file, '--quick', '--out', out, '--json');
+    expect([code, stderr]).toEqual([0, '']);
+    expect(JSON.parse(stdout)).toMatchObject({ points: Array(6).fill({ failures: [] }) });
+    expect(readFileSync(join(out, 'report.html'), 'utf8')).toContain(
+      'Left out, for the workload does not use them: net0',
+    );
   });
 
   it.each([

@@ -1,14 +1,17 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readPlan } from '@remio/experiments';
 import { BUILTIN_PROGRAMS, parseTopology, starTopology } from '@remio/topology';
 import { describe, expect, it } from 'vitest';
 import { validationBoards, validationExample } from '../support/validation-set.js';
 
 const folder = join(import.meta.dirname, '..', '..', 'examples');
-const files = readdirSync(folder, { recursive: true })
+const all = readdirSync(folder, { recursive: true })
   .map(String)
   .filter((name) => name.endsWith('.yaml'))
   .sort();
+const isExperiment = (name: string): boolean => name.startsWith('experiments');
+const files = all.filter((name) => !isExperiment(name));
 
 describe('the validation set', () => {
   it('has every board that exists, and no other', () => {
@@ -49,5 +52,22 @@ describe.each(files)('%s', (name) => {
     const page = join(folder, 'README.md');
     const row = name.startsWith('validation') ? '`validation/' : `[${name}](${name})`;
     expect(readFileSync(page, 'utf8')).toContain(row);
+  });
+});
+
+describe.each(all.filter(isExperiment))('%s', (name) => {
+  const file = join(folder, name);
+
+  it('is an experiment, with the topologies that it starts from', () => {
+    const { plan, text } = readPlan(readFileSync(file, 'utf8'), file);
+    expect(text).toBe('');
+    expect(plan?.points.length).toBeGreaterThan(1);
+  });
+
+  it('says at its top what it shows and which command runs it, and is in the table', () => {
+    const text = readFileSync(file, 'utf8');
+    expect(text).toMatch(/^# \S/);
+    expect(text).toContain(`npm run remio -- experiment examples/${name}`);
+    expect(readFileSync(join(folder, 'README.md'), 'utf8')).toContain(`[${name}](${name})`);
   });
 });

@@ -2,7 +2,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import {
+  type BaseReader,
+  basesBeside,
   compareRuns,
+  environmentNow,
   execute,
   METRIC_TEXT,
   type Plan,
@@ -17,6 +20,7 @@ import {
 import { renderTable, showDuration } from '@remio/telemetry';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 import { Progress } from './progress.js';
+import { WallRunner } from './wall-clock/wall-runner.js';
 
 export interface ExperimentOptions {
   /** The folder of results; made. */
@@ -41,7 +45,11 @@ export async function experiment(file: string | undefined, options: ExperimentOp
     if (file !== undefined)
       throw new CommandError('give a file or --resume, not both: the folder has its own', EXIT.USAGE);
     const folder = RunFolder.open(resume);
-    return make(planOf(folder.text, folder.file, folder.quick), folder, { ...options, quick: folder.quick });
+    const { quick } = folder.environment;
+    const plan = planOfFolder(folder);
+    checkParallel(plan, options);
+    if (plan.clock === 'wall') checkMachine(folder);
+    return make(plan, folder, { ...options, quick });
   }
   if (file === undefined) {
     throw new CommandError('give the file of an experiment, or `run NAME` (`list` shows the names)', EXIT.USAGE);
@@ -52,6 +60,7 @@ export async function experiment(file: string | undefined, options: ExperimentOp
     throw new CommandError(`there is no file ${file}; ${fix}`, EXIT.USAGE);
   }
   const plan = planOf(readFileSync(file, 'utf8'), file, options.quick);
+  checkParallel(plan, options);
   const path = options.out ?? freeFolder(plan.name);
   if (existsSync(path)) {
     const fix = RunFolder.is(path) ? `go on with it by --resume ${path}, or choose another` : 'choose another';
@@ -84,7 +93,7 @@ export function compareExperiments(from: string, to: string, json: boolean): Exi
   const [before, after] = [from, to].map((path) => {
     if (!RunFolder.is(path)) throw new CommandError(`${path} is no folder of an experiment's results`, EXIT.USAGE);
     const folder = RunFolder.open(path);
-    const plan = planOf(folder.text, folder.file, folder.quick);
+    const plan = planOfFolder(folder);
     return { plan, summaries: summarize(plan, folder.runs) };
   });
   if (before === undefined || after === undefined) return EXIT.USAGE;
@@ -120,13 +129,29 @@ export function compareExperiments(from: string, to: string, json: boolean): Exi
 }
 
 /** @throws CommandError with every mistake of the file */
-function planOf(text: string, file: string, quick: boolean): Plan {
-  const { plan, text: problems } = readPlan(text, file);
+function planOf(text: string, file: string, quick: boolean, readBase: BaseReader = basesBeside(file)): Plan {
+  const { plan, text: problems } = readPlan(text, file, readBase);
   if (plan === undefined) throw new CommandError(problems, EXIT.USAGE);
-  if (plan.clock === 'wall') {
-    throw new CommandError(`${file}: experiments run in virtual time only; write \`clock: virtual\``, EXIT.USAGE);
-  }
   return quick ? quickPlan(plan) : plan;
+}
+
+const planOfFolder = (folder: RunFolder): Plan =>
+  planOf(folder.text, folder.file, folder.environment.quick, folder.readBase);
+
+/** @throws CommandError if a folder of figures of the wall clock is another machine's */
+function checkMachine({ path, environment }: RunFolder): void {
+  const here = environmentNow(environment.quick);
+  const nameOf = ({ cpu, cores }: typeof here): string => `${cpu} with ${cores} cores`;
+  if (nameOf(here) === nameOf(environment)) return;
+  const what = `${path} has figures of another machine, ${nameOf(environment)}; this is ${nameOf(here)}`;
+  throw new CommandError(`${what}: go on there, or begin anew`, EXIT.USAGE);
+}
+
+/** @throws CommandError if runs would have to share the machine that they measure */
+function checkParallel({ clock }: Plan, { parallel }: ExperimentOptions): void {
+  if (clock !== 'wall' || parallel === undefined || parallel === 1) return;
+  const why = 'runs on the wall clock would measure each other';
+  throw new CommandError(`--parallel ${parallel}: ${why}; they are made one after the other`, EXIT.USAGE);
 }
 
 function createFolder(path: string, plan: Plan, quick: boolean): RunFolder {
@@ -159,6 +184,7 @@ async function make(plan: Plan, folder: RunFolder, options: ExperimentOptions): 
   let first: number | undefined;
   let failures = 0;
   await execute(plan, folder, {
+    ...(plan.clock === 'wall' ? { runner: new WallRunner(folder.logs) } : {}),
     parallel: options.parallel ?? availableParallelism(),
     sensitivity: options.sensitivity && !options.quick,
     signal: stopping.signal,

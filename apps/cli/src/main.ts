@@ -327,7 +327,9 @@ const runs = (command: Command): Command =>
 const experiments = runs(
   program
     .command('experiment [FILE]')
-    .description('run a scaling experiment in virtual time, and write a report (docs/experiments.md)'),
+    .description(
+      'run a scaling experiment, in virtual time or on the wall clock, and write a report (docs/experiments.md)',
+    ),
 )
   .option('--resume <DIR>', 'go on with an experiment that was stopped')
   .enablePositionalOptions()

@@ -1,4 +1,4 @@
-import { cpSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,6 +29,8 @@ export interface PlatformOptions {
   readonly restart?: boolean;
   /** Processes of each kind for the VMs that the topology puts on no host; absent: by how many VMs there are. */
   readonly processes?: number;
+  /** Folder for the processes' logs if the boot fails; made then. Absent: they are not kept. */
+  readonly failureLogs?: string;
   /** Ends the boot: whoever waits for it is stopped. */
   readonly signal?: AbortSignal;
   onReport(vm: string, event: unknown): void;
@@ -43,6 +45,8 @@ export class RunningPlatform {
   readonly runDirectory: string;
   /** Where each process serves metrics, by its name; empty: none does. */
   readonly metrics: ReadonlyMap<string, MetricsAddress>;
+  /** Processes that run VMs. */
+  readonly processes: readonly Placed[];
   readonly #directory: RunDirectory;
   #stopped = false;
 
@@ -52,8 +56,10 @@ export class RunningPlatform {
     endpoint: string,
     directory: RunDirectory,
     metrics: ReadonlyMap<string, MetricsAddress>,
+    processes: readonly Placed[],
   ) {
     this.metrics = metrics;
+    this.processes = processes;
     this.supervisor = supervisor;
     this.observer = observer;
     this.endpoint = endpoint;
@@ -127,9 +133,11 @@ export class RunningPlatform {
         );
       await start('backend-vm');
       await start('frontend-vm');
-      return new RunningPlatform(supervisor, attached.value, endpoint, directory, addresses);
+      return new RunningPlatform(supervisor, attached.value, endpoint, directory, addresses, processes);
     } catch (error) {
       await supervisor.stop();
+      if (options.failureLogs !== undefined && options.signal?.aborted !== true)
+        copyLogs(directory.path, options.failureLogs);
       directory.remove();
       throw new CommandError(error instanceof Error ? error.message : String(error), EXIT.ENVIRONMENT);
     } finally {
@@ -142,6 +150,11 @@ export class RunningPlatform {
     const answer = await this.observer.query(what, argument);
     if (!answer.ok) throw new CommandError(`the hypervisor: ${answer.error}`, EXIT.ENVIRONMENT);
     return answer.value;
+  }
+
+  /** Copies the processes' logs, as far as they are written, into a folder, which is made. */
+  keepLogs(folder: string): void {
+    copyLogs(this.runDirectory, folder);
   }
 
   /** Ends the processes of VMs, which report for the last time. */
@@ -157,6 +170,11 @@ export class RunningPlatform {
     await this.supervisor.stop();
     this.#directory.remove();
   }
+}
+
+function copyLogs(from: string, to: string): void {
+  mkdirSync(to, { recursive: true });
+  for (const name of readdirSync(from)) if (name.endsWith('.log')) cpSync(join(from, name), join(to, name));
 }
 
 /** Processes in their order, from the given port on. */

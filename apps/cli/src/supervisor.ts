@@ -103,6 +103,13 @@ export class Supervisor {
     });
   }
 
+  /** Tells a process something; one that has ended does not hear it. */
+  tell(name: string, message: object): void {
+    const child = this.#children.get(name)?.process;
+    // Its end is told by an event of its own.
+    if (child?.connected === true) child.send(message, () => {});
+  }
+
   /** Ends every process: SIGTERM, and SIGKILL for those that are still there after the grace time. */
   async stop(): Promise<void> {
     await this.#end([false, true]);

@@ -1,16 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { deviceMaker, dispatcher } from '@remio/backend-vm';
 import { assert } from '@remio/base';
-import { chargedRegisters } from '@remio/experiments';
+import { chargedRegisters, virtualMisfits } from '@remio/experiments';
 import type { GuestDeviceEnd, GuestProgram } from '@remio/guest';
 import { renderTable, showDuration } from '@remio/telemetry';
-import type { DeviceRef, Topology, Vm } from '@remio/topology';
+import type { DeviceRef, Topology } from '@remio/topology';
 import { BlockDevice, type VirtioDevice } from '@remio/virtio-device';
 import { type Bytes, HOP_TEXT, HOPS, MEDIUM, Medium, ModelStorage, World, type WorldOptions } from '@remio/world';
 import { CommandError, EXIT } from './exit-codes.js';
-
-/** Device models that have nothing to do with their host, or that virtual time has its own host for. */
-const MODELLED = ['block', 'gpio', 'i2c', 'entropy'] as const;
 
 /** A disk image in memory: what guests write to it is gone at the end. */
 class ImageCopy implements Bytes {
@@ -42,16 +39,8 @@ export function virtualWorld(
   programs: ReadonlyMap<string, GuestProgram>,
   events: Pick<WorldOptions, 'report' | 'log'>,
 ): World {
-  for (const { name, via } of topology.sharedMemories) {
-    if (via !== 'service') continue;
-    const what = `shared memory ${name} goes by the memory service, and virtual time has one host only`;
-    throw new CommandError(`${what}: leave out \`via\`, or use --engine processes`, EXIT.USAGE);
-  }
-  for (const vm of topology.vms) {
-    for (const { name, device } of vm.remioDevs) {
-      if (device !== undefined) checkModelled(vm, name, device);
-    }
-  }
+  const [misfit] = virtualMisfits(topology);
+  if (misfit !== undefined) throw new CommandError(`${misfit.message}; or use another --engine`, EXIT.USAGE);
   return World.create({
     topology,
     ...events,
@@ -62,17 +51,6 @@ export function virtualWorld(
       return program;
     },
   });
-}
-
-function checkModelled(vm: Vm, name: string, device: DeviceRef): void {
-  if (device.kind === 'module' || MODELLED.some((type) => type === device.choice.type)) {
-    if (device.kind === 'module' || device.choice.type !== 'entropy' || device.choice.options.seed !== undefined)
-      return;
-    const fix = 'give it a seed';
-    throw new CommandError(`device ${name} of VM ${vm.name} takes random bytes from the host; ${fix}`, EXIT.USAGE);
-  }
-  const what = `device ${name} of VM ${vm.name} is a ${device.choice.type} device, which talks to the host`;
-  throw new CommandError(`${what}: virtual time has ${MODELLED.join(', ')}; use --engine inproc`, EXIT.USAGE);
 }
 
 /** Makes devices whose disks are images in memory, each on a medium of its own. */

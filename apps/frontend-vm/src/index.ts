@@ -3,7 +3,7 @@ import { hostileDriver } from '@remio/hostile';
 import { blkRead } from './blk-read.js';
 import { blkVerify } from './blk-verify.js';
 import { drive, drivers, isDriven } from './drivers/index.js';
-import { load } from './load/index.js';
+import { loadProgram } from './load/index.js';
 import { mmioPing } from './mmio-ping.js';
 
 export type { DriverProgram } from './drivers/index.js';
@@ -22,7 +22,7 @@ export const frontendPrograms: Readonly<Record<string, (options: object) => Gues
   'blk-verify': blkVerify,
   drivers,
   hostile: hostileDriver,
-  load,
+  load: loadProgram,
   'mmio-ping': mmioPing,
   idle,
 };

@@ -101,7 +101,7 @@ export async function writeResults(plan: Plan, folder: RunFolder): Promise<void>
   folder.writeRows(plan);
   const rows = plan.conclusion === undefined ? [] : sensitivityRows(figures, plan.conclusion.metric);
   const plots = await plotsOf(plan, summaries);
-  folder.writeReport(reportHtml(plan, summaries, rows, plots), plots);
+  folder.writeReport(reportHtml(plan, summaries, rows, plots, folder.environment), plots);
 }
 
 const keyOf = ({ constant, factor, value }: Pick<SensitivityJob, 'constant' | 'factor' | 'value'>): string =>
@@ -113,7 +113,14 @@ function missingRuns(plan: Plan, made: readonly Run[]): readonly PointJob[] {
   return Array.from({ length: plan.repetitions }, (_, repetition) =>
     plan.points
       .filter(({ id }) => !known.has(`${id} ${repetition}`))
-      .map(({ id, settings }) => ({ point: id, repetition, settings, seed: plan.seed + repetition, factors: {} })),
+      .map(({ id, settings }) => ({
+        name: `point-${id}-${repetition}`,
+        point: id,
+        repetition,
+        settings,
+        seed: plan.seed + repetition,
+        factors: {},
+      })),
   ).flat();
 }
 

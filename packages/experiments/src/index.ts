@@ -1,7 +1,12 @@
+export { type BaseFile, type BaseReader, basesBeside } from './base/base-topology.js';
+export type { Misfit } from './base/misfits.js';
+export type { Role } from './base/with-workload.js';
 export * from './charged-registers.js';
+export * from './clients.js';
 export * from './compare.js';
 export * from './execute.js';
 export * from './language.js';
+export * from './load-reports.js';
 export * from './outcome.js';
 export * from './plan.js';
 export * from './pool.js';
@@ -14,3 +19,4 @@ export * from './shipped.js';
 export * from './statistics.js';
 export * from './summary.js';
 export * from './usl.js';
+export * from './virtual-misfits.js';

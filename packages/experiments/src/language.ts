@@ -2,6 +2,7 @@ import { boardNames, COST_NAMES } from '@remio/board';
 import { fields } from '@remio/topology';
 import { MEDIUM } from '@remio/world';
 import { z } from 'zod';
+import type { RawTopology } from './base/base-topology.js';
 
 const { atMost, cost, duration, from, hertz, size } = fields;
 
@@ -31,6 +32,10 @@ export const platformSchema = z.strictObject({
   disk: bytes.default(64 * 1024 * 1024).describe('Bytes of each disk'),
 });
 
+const patterns = z.union([z.string().transform((pattern) => [pattern]), z.array(z.string())], {
+  error: 'expected a pattern of names of VMs, or a list of them: front*',
+});
+
 /** What every frontend does. */
 export const workloadSchema = z.strictObject({
   type: z.enum(['mmio', 'block'], { error: 'expected mmio or block' }).default('block'),
@@ -44,6 +49,7 @@ export const workloadSchema = z.strictObject({
   rate: perSecond
     .default(0)
     .describe('Operations a second per vCPU and device, whatever becomes of them; 0: closed loop'),
+  vms: patterns.default(['*']).describe('With a base topology: the frontends that do it'),
 });
 
 /** What the disks of the backends are. */
@@ -57,7 +63,10 @@ export const mediumSchema = z.strictObject({
 });
 
 /** Frontends that the others have to live with; they are not part of what is measured. */
-export const noisySchema = workloadSchema.extend({ frontends: atMost(64).default(0) });
+export const noisySchema = workloadSchema.extend({
+  frontends: atMost(64).default(0),
+  vms: patterns.default([]).describe('With a base topology: instead of `frontends`'),
+});
 
 /** When to look. */
 export const measureSchema = z.strictObject({
@@ -81,7 +90,10 @@ export const settingsSchema = z.strictObject({
   costs: costsSchema.prefault({}),
 });
 
-export type Settings = z.output<typeof settingsSchema>;
+export interface Settings extends z.output<typeof settingsSchema> {
+  /** The topology that the point is made of; absent: `platform` describes it. */
+  readonly base?: RawTopology;
+}
 
 const SECTIONS = {
   platform: platformSchema,
@@ -97,7 +109,15 @@ export const PARAMETERS: readonly string[] = Object.entries(SECTIONS).flatMap(([
   Object.keys(schema.shape).map((name) => `${section}.${name}`),
 );
 
-const parameter = z.enum(PARAMETERS as [string, ...string[]], { error: 'there is no such parameter' });
+/** Parameters that begin so are paths into the base topology. */
+export const TOPOLOGY_PREFIX = 'topology.';
+/** Names the base topology, in a sweep too. */
+export const BASE_PARAMETER = 'base';
+
+/** Whether something can be set by a sweep. */
+export const isParameter = (name: string): boolean =>
+  PARAMETERS.includes(name) || name === BASE_PARAMETER || name.startsWith(TOPOLOGY_PREFIX);
+
 const scalar = z.union([z.string(), z.boolean(), z.number(), z.bigint()]);
 
 /** Figures that can be compared. */
@@ -116,6 +136,7 @@ export const experimentSchema = z.strictObject({
   title: z.string(),
   question: z.string().optional(),
   notes: z.string().optional(),
+  base: z.string().optional().describe('A topology file, from this one: instead of what `platform` describes'),
   platform: z.unknown().optional(),
   workload: z.unknown().optional(),
   medium: z.unknown().optional(),
@@ -127,8 +148,8 @@ export const experimentSchema = z.strictObject({
       z.string(),
       z.union(
         [
-          z.array(scalar).min(1),
-          z.record(z.string(), z.partialRecord(parameter, scalar)).describe('Cases by name, each with its parameters'),
+          z.array(z.unknown()).min(1),
+          z.record(z.string(), z.record(z.string(), z.unknown())).describe('Cases by name, each with its parameters'),
         ],
         {
           error:

@@ -34,6 +34,12 @@ export interface Outcome {
   readonly accesses?: number;
   /** By kind of VM: shares of the CPUs' time, 0 to 1; virtual time only. */
   readonly use?: readonly GroupUse[];
+  /** Each process's CPU time; wall clock only. */
+  readonly processes?: readonly ProcessUse[];
+  /** How long messages between processes took, by hop; wall clock only. */
+  readonly frames?: FrameHops;
+  /** The machine's load average of a minute before the run; wall clock only. */
+  readonly machineLoad?: number;
   /** Accesses that ended as faults. */
   readonly faults: number;
   /** Things that happened in virtual time, from the start on. */
@@ -49,6 +55,36 @@ export interface GroupUse {
   readonly paused: number;
   readonly idle: number;
 }
+
+/** What a process took of the machine. */
+export interface ProcessUse {
+  readonly name: string;
+  /** The kind of VMs that it runs, or `hypervisor`. */
+  readonly group: string;
+  readonly vms: readonly string[];
+  /** CPUs' worth of time: 1 is one CPU all the time. */
+  readonly cpus: number;
+}
+
+/** Hops of messages between processes, in the order of a remote access, and the whole of it. */
+export const FRAME_HOPS = [
+  'frontend_to_hypervisor',
+  'in_hypervisor',
+  'hypervisor_to_backend',
+  'in_backend',
+  'backend_to_hypervisor',
+  'hypervisor_to_frontend',
+  'round_trip',
+] as const;
+
+/** Nanoseconds of one hop. */
+export interface FrameHop {
+  readonly count: number;
+  readonly p50: number;
+  readonly p99: number;
+}
+
+export type FrameHops = Readonly<Record<(typeof FRAME_HOPS)[number], FrameHop>>;
 
 /** A point's run: its outcome, or why there is none. */
 export type Run =

@@ -1,14 +1,22 @@
+import { showPath } from '@remio/topology';
+import { type BaseFile, type BaseReader, basesBeside } from './base/base-topology.js';
+import type { Misfit } from './base/misfits.js';
+import { PointBases, type SetTopology, type TopologySet } from './base/point-base.js';
 import {
+  BASE_PARAMETER,
   type Conclusion,
   type ExperimentFile,
   experimentSchema,
+  isParameter,
   PARAMETERS,
   type Scalar,
   type Settings,
   settingsSchema,
+  TOPOLOGY_PREFIX,
 } from './language.js';
 import { platformOf } from './platform.js';
 import { type Path, YamlSource } from './source.js';
+import { virtualMisfits } from './virtual-misfits.js';
 
 /** One dimension of a sweep. */
 export interface Dimension {
@@ -38,6 +46,8 @@ export interface Plan {
   readonly repetitions: number;
   readonly seed: number;
   readonly clock: 'virtual' | 'wall';
+  /** Topologies that points start from. */
+  readonly bases: readonly BaseFile[];
   /** The dimension along the x axis. */
   readonly x: string | undefined;
   readonly conclusion: Conclusion | undefined;
@@ -53,18 +63,34 @@ interface Choice {
 
 const SECTIONS = ['platform', 'workload', 'medium', 'noisy', 'measure', 'costs'] as const;
 
-const plain = (value: unknown): Scalar =>
-  typeof value === 'bigint'
-    ? Number(value)
-    : typeof value === 'boolean' || typeof value === 'number'
-      ? value
-      : String(value);
+/** A value as points are named by it. */
+function plain(value: unknown): Scalar {
+  if (typeof value === 'bigint') return Number(value);
+  if (typeof value === 'boolean' || typeof value === 'number' || typeof value === 'string') return value;
+  return JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? Number(inner) : inner));
+}
 
 /** Most points that a sweep may have. */
 const POINTS_MAX = 10_000;
 
-/** Reads and checks an experiment: nothing runs that cannot. */
-export function readPlan(text: string, file: string): { readonly plan?: Plan; readonly text: string } {
+/** Sections that say what things cost: on the wall clock they cost what they cost. */
+const MODEL_SECTIONS = ['costs', 'medium'] as const;
+/** What a base topology does not say of the platform. */
+const BESIDE_BASE: readonly string[] = ['disk', 'slots'];
+/** Sections that name VMs of a base topology. */
+const NAMES_VMS: readonly string[] = ['workload', 'noisy'];
+/** On the wall clock a process takes a while until it runs at its speed, and others get in its way now and then. */
+const WALL_MEASURE = { warm_up: '500ms', duration: '2s' } as const;
+
+/**
+ * Reads and checks an experiment: nothing runs that cannot.
+ * @param readBase finds topologies that it names; from where its file lies, if absent
+ */
+export function readPlan(
+  text: string,
+  file: string,
+  readBase: BaseReader = basesBeside(file),
+): { readonly plan?: Plan; readonly text: string } {
   const source = new YamlSource(text, file);
   if (source.problems.length > 0) return { text: source.render() };
   const parsed = experimentSchema.safeParse(source.value);
@@ -73,49 +99,69 @@ export function readPlan(text: string, file: string): { readonly plan?: Plan; re
     return { text: source.render() };
   }
   const choices = dimensionsOf(source, parsed.data);
-  const base = baseOf(parsed.data);
+  checkClock(source, parsed.data, choices);
   if (source.problems.length > 0) return { text: source.render() };
-  const points = pointsOf(source, base, choices);
+  const bases = new PointBases(source, readBase);
+  const points = new PointMaker(source, parsed.data, bases).make(choices);
   checkNames(source, parsed.data, choices);
   if (source.problems.length > 0) return { text: source.render() };
   const dimensions = [...choices].map(([name, values]) => ({ name, values: values.map(({ label }) => label) }));
   const { name, title, question, notes, repetitions, seed, clock, conclusion } = parsed.data;
   const numeric = dimensions.find(({ values }) => values.every((value) => typeof value === 'number'));
   const x = parsed.data.x ?? numeric?.name;
-  return {
-    plan: { file, text, name, title, question, notes, dimensions, points, repetitions, seed, clock, x, conclusion },
-    text: '',
+  const shown = { name, title, question, notes, dimensions, x, conclusion };
+  return { plan: { file, text, ...shown, points, repetitions, seed, clock, bases: bases.files }, text: '' };
+}
+
+/** On the wall clock, nothing can be said of what things cost. */
+function checkClock(
+  source: YamlSource,
+  file: ExperimentFile,
+  dimensions: ReadonlyMap<string, readonly Choice[]>,
+): void {
+  if (file.clock !== 'wall') return;
+  const refuse = (path: Path, what: string): void => {
+    const why = 'on the wall clock things cost what they cost on this machine';
+    source.problem(path, `${what} are for virtual time; ${why}: leave them out, or write \`clock: virtual\``, 'key');
   };
+  for (const section of MODEL_SECTIONS) if (file[section] !== undefined) refuse([section], `\`${section}\``);
+  const told = new Set<string>();
+  for (const { parameter, place } of [...dimensions.values()].flat().flatMap(({ sets }) => sets)) {
+    if (told.has(parameter) || !MODEL_SECTIONS.some((section) => parameter.startsWith(`${section}.`))) continue;
+    told.add(parameter);
+    refuse(place, `values of ${parameter}`);
+  }
 }
 
 function dimensionsOf(source: YamlSource, { sweep }: ExperimentFile): ReadonlyMap<string, readonly Choice[]> {
   const dimensions = new Map<string, readonly Choice[]>();
+  const check = (name: string, place: Path): void => {
+    if (!isParameter(name)) source.problem(place, `there is no parameter ${name}; there are ${near(name)}`, 'key');
+  };
   for (const [name, values] of Object.entries(sweep)) {
-    if (Array.isArray(values)) {
-      if (!PARAMETERS.includes(name)) {
-        source.problem(['sweep', name], `there is no parameter ${name}; there are ${near(name)}`);
-        continue;
+    if (Array.isArray(values)) check(name, ['sweep', name]);
+    else
+      for (const [label, sets] of Object.entries(values)) {
+        for (const parameter of Object.keys(sets)) check(parameter, ['sweep', name, label, parameter]);
       }
-      dimensions.set(
-        name,
-        values.map((value, n) => ({
-          label: plain(value),
-          sets: [{ parameter: name, value, place: ['sweep', name, n] }],
-        })),
-      );
-    } else {
-      dimensions.set(
-        name,
-        Object.entries(values).map(([label, sets]) => ({
-          label,
-          sets: Object.entries(sets).map(([parameter, value]) => ({
-            parameter,
-            value,
-            place: ['sweep', name, label, parameter],
-          })),
-        })),
-      );
-    }
+    const choices = Array.isArray(values)
+      ? values.map(
+          (value, n): Choice => ({
+            label: plain(value),
+            sets: [{ parameter: name, value, place: ['sweep', name, n] }],
+          }),
+        )
+      : Object.entries(values).map(
+          ([label, sets]): Choice => ({
+            label,
+            sets: Object.entries(sets).map(([parameter, value]) => ({
+              parameter,
+              value,
+              place: ['sweep', name, label, parameter],
+            })),
+          }),
+        );
+    dimensions.set(name, choices);
   }
   return dimensions;
 }
@@ -127,47 +173,134 @@ const near = (name: string): string => {
   return (alike.length > 0 ? alike : PARAMETERS.filter((parameter) => !parameter.startsWith('costs.'))).join(', ');
 };
 
-const baseOf = (file: ExperimentFile): Raw =>
-  Object.fromEntries(SECTIONS.map((section) => [section, (file[section] ?? {}) as Record<string, unknown>]));
+/** Makes the points of a sweep; what is wrong with them is told once each. */
+class PointMaker {
+  readonly #source: YamlSource;
+  readonly #file: ExperimentFile;
+  readonly #bases: PointBases;
+  readonly #sections: Raw;
+  readonly #told = new Set<string>();
 
-function pointsOf(source: YamlSource, base: Raw, dimensions: ReadonlyMap<string, readonly Choice[]>): readonly Point[] {
-  let combinations: Readonly<Record<string, Choice>>[] = [{}];
-  for (const [name, values] of dimensions) {
-    combinations = combinations.flatMap((before) => values.map((value) => ({ ...before, [name]: value })));
-    if (combinations.length > POINTS_MAX) {
-      source.problem(['sweep'], `the sweep has more than ${POINTS_MAX} points; make it smaller`);
-      return [];
-    }
+  constructor(source: YamlSource, file: ExperimentFile, bases: PointBases) {
+    this.#source = source;
+    this.#file = file;
+    this.#bases = bases;
+    const sections = SECTIONS.map((section) => [section, (file[section] ?? {}) as Record<string, unknown>] as const);
+    this.#sections = Object.fromEntries(sections);
+    if (file.clock === 'wall') this.#sections['measure'] = { ...WALL_MEASURE, ...this.#sections['measure'] };
   }
-  const points: Point[] = [];
-  const told = new Set<string>();
-  for (const combination of combinations) {
-    const raw: Raw = Object.fromEntries(SECTIONS.map((section) => [section, { ...base[section] }]));
+
+  make(dimensions: ReadonlyMap<string, readonly Choice[]>): readonly Point[] {
+    let combinations: Readonly<Record<string, Choice>>[] = [{}];
+    for (const [name, values] of dimensions) {
+      combinations = combinations.flatMap((before) => values.map((value) => ({ ...before, [name]: value })));
+      if (combinations.length > POINTS_MAX) {
+        this.#source.problem(['sweep'], `the sweep has more than ${POINTS_MAX} points; make it smaller`);
+        return [];
+      }
+    }
+    const points: Point[] = [];
+    for (const combination of combinations) {
+      const settings = this.#settings(Object.values(combination).flatMap(({ sets }) => sets));
+      // Every other point has the same mistake.
+      if (settings === 'malformed') return [];
+      if (settings === undefined) continue;
+      const at = Object.fromEntries(Object.entries(combination).map(([name, { label }]) => [name, label]));
+      this.#checkPlatform(settings, at);
+      points.push({ id: points.length, at, settings: settings.settings });
+    }
+    return points;
+  }
+
+  /** What a point is made of; undefined if its topology cannot be. */
+  #settings(sets: Choice['sets']): Made | 'malformed' | undefined {
+    const raw: Raw = Object.fromEntries(SECTIONS.map((section) => [section, { ...this.#sections[section] }]));
     const places = new Map<string, Path>();
-    for (const { parameter, value, place } of Object.values(combination).flatMap(({ sets }) => sets)) {
-      const [section = '', name = ''] = parameter.split('.');
-      raw[section] = { ...raw[section], [name]: value };
+    const topology: TopologySet[] = [];
+    let { base } = this.#file;
+    for (const { parameter, value, place } of sets) {
       places.set(parameter, place);
+      if (parameter === BASE_PARAMETER) base = String(value);
+      else if (parameter.startsWith(TOPOLOGY_PREFIX)) {
+        topology.push({ path: parameter.slice(TOPOLOGY_PREFIX.length), value, at: place });
+      } else {
+        const [section = '', name = ''] = parameter.split('.');
+        raw[section] = { ...raw[section], [name]: value };
+      }
     }
     const place = (path: Path): Path => places.get(path.slice(0, 2).join('.')) ?? path;
-    const settings = settingsSchema.safeParse(raw);
-    if (!settings.success) {
-      source.issues(settings.error, place);
-      // Every other point has the same mistake.
-      return [];
+    const parsed = settingsSchema.safeParse(raw);
+    if (!parsed.success) {
+      this.#source.issues(parsed.error, place);
+      return 'malformed';
     }
-    const at = Object.fromEntries(Object.entries(combination).map(([name, { label }]) => [name, label]));
-    for (const problem of platformOf(settings.data).problems) {
-      const where = Object.entries(at).map(([name, value]) => `${name} = ${value}`);
-      const message = `${where.length === 0 ? '' : `${where.join(', ')}: `}${problem}`;
-      if (told.has(problem)) continue;
-      told.add(problem);
-      source.problem([...places.values()].at(-1) ?? ['platform'], message);
-    }
-    points.push({ id: points.length, at, settings: settings.data });
+    const last = [...places.values()].at(-1) ?? (base === undefined ? ['platform'] : ['base']);
+    if (!this.#fits(raw, base, topology, place)) return undefined;
+    if (base === undefined) return { settings: parsed.data, last, sets: [] };
+    const made = this.#bases.make(base, places.get(BASE_PARAMETER) ?? ['base'], topology);
+    if (made === undefined) return undefined;
+    return { settings: { ...parsed.data, base: { file: made.file, text: made.text } }, last, sets: made.places };
   }
-  return points;
+
+  /** Whether what is set goes together: a platform is described, or comes from a topology. */
+  #fits(raw: Raw, base: string | undefined, sets: readonly TopologySet[], place: (path: Path) => Path): boolean {
+    const wrong: (readonly [Path, string])[] = [];
+    const given = (section: string, name: string): boolean => raw[section]?.[name] !== undefined;
+    if (base === undefined) {
+      for (const { at } of sets) wrong.push([at, 'there is no topology to set this in; name one: `base: FILE`']);
+      for (const section of NAMES_VMS) {
+        if (given(section, 'vms')) {
+          wrong.push([place([section, 'vms']), `\`${section}.vms\` names VMs of a base topology: there is none`]);
+        }
+      }
+    } else {
+      for (const name of Object.keys(raw['platform'] ?? {})) {
+        if (BESIDE_BASE.includes(name)) continue;
+        const fix = `set it by a path: ${TOPOLOGY_PREFIX}…, or leave out \`base\``;
+        wrong.push([place(['platform', name]), `\`platform.${name}\`: the platform is that of ${base}; ${fix}`]);
+      }
+      if (given('noisy', 'frontends')) {
+        const message = '`noisy.frontends`: with a base topology, name them: `noisy: { vms: [PATTERN] }`';
+        wrong.push([place(['noisy', 'frontends']), message]);
+      }
+    }
+    for (const [path, message] of wrong) this.#tell(path, message, message);
+    return wrong.length === 0;
+  }
+
+  /** Checks a point's topology, as any other is. */
+  #checkPlatform({ settings, last, sets }: Made, at: Point['at']): void {
+    const { topology, problems } = platformOf(settings);
+    const unreal = topology === undefined || this.#file.clock === 'wall' ? [] : virtualMisfits(topology);
+    for (const misfit of [...problems, ...unreal]) {
+      const where = Object.entries(at).map(([name, value]) => `${name} = ${value}`);
+      // Of a platform that was described, a path says nothing.
+      const what = settings.base === undefined ? misfit.message : `${misfit.path}: ${misfit.message}`;
+      const cause = sets.findLast(({ places }) => places.some((place) => leadsTo(showPath(place), misfit.path)));
+      const [section = ''] = misfit.path.split('.');
+      const own = NAMES_VMS.includes(section) ? [section, 'vms'] : undefined;
+      this.#tell(cause?.at ?? own ?? last, `${where.length === 0 ? '' : `${where.join(', ')}: `}${what}`, what);
+    }
+  }
+
+  #tell(path: Path, message: string, what: string): void {
+    if (this.#told.has(what)) return;
+    this.#told.add(what);
+    this.#source.problem(path, message);
+  }
 }
+
+/** What a point is made of, and what is to blame if it does not fit. */
+interface Made {
+  readonly settings: Settings;
+  /** Where the last parameter of the point stands in the file. */
+  readonly last: Path;
+  readonly sets: SetTopology['places'];
+}
+
+/** Whether one path is another or leads to it. */
+const leadsTo = (path: string, to: Misfit['path']): boolean =>
+  to === path || to.startsWith(`${path}.`) || to.startsWith(`${path}[`);
 
 function checkNames(
   source: YamlSource,

@@ -1,24 +1,27 @@
 import { loadBoard, SYNTHETIC_CPUS_MAX } from '@remio/board';
 import { BUILTIN_PROGRAMS, parseTopology, type Topology } from '@remio/topology';
+import { dataOf, parseRaw, textOf } from './base/base-topology.js';
+import { type Misfit, misfits } from './base/misfits.js';
+import { isMapping } from './base/topology-path.js';
+import { type Role, type Target, withWorkload } from './base/with-workload.js';
 import type { Settings } from './language.js';
+import { PAGE, queueSizeFor, roomFor } from './room.js';
 
-/** Bytes of a page. */
-const PAGE = 4096;
 /** Where shared memories begin: above what boards have there. */
 const SHARED_BASE = 0x1_0000_0000;
 const WINDOWS = 0x0a00_0000;
 /** First interrupts of devices: beyond what every vCPU has of its own. */
 const FIRST_INTERRUPT = { aarch64: 40, riscv64: 16 } as const;
-
-const up = (value: number, unit: number): number => Math.ceil(value / unit) * unit;
-
-/** VMs whose name begins so are measured, are noise, or serve. */
-export const FRONTEND = 'front';
-export const NOISY = 'noisy';
-export const BACKEND = 'back';
+/** VMs whose name begins so are measured, are noise, or serve, on a platform that `platform` describes. */
+const FRONTEND = 'front';
+const NOISY = 'noisy';
+const BACKEND = 'back';
 
 /** The platform of a point, as a topology file has it. */
-export function platformFile(settings: Settings): object {
+export const platformFile = (settings: Settings): object =>
+  settings.base === undefined ? describedPlatform(settings) : (loadedBase(settings).data as object);
+
+function describedPlatform(settings: Settings): object {
   const { platform, workload, noisy, costs } = settings;
   const synthetic = platform.board.startsWith('synthetic-');
   const board = loadBoard({ name: platform.board });
@@ -28,6 +31,7 @@ export function platformFile(settings: Settings): object {
     ...Array.from({ length: noisy.frontends }, (_, n) => ({ name: `${NOISY}${n}`, ...noisy })),
   ];
   const cpus = frontends.length * platform.vcpus + platform.backends * platform.backend_cpus;
+  const queueSize = queueSizeFor(Math.max(workload.depth, noisy.depth));
   const memories: Record<string, { readonly size: number }> = {};
   const vms: Record<string, { cpus: number; program: string; remio_devs: object[] }> = {};
   for (let n = 0; n < platform.backends; n += 1) {
@@ -36,13 +40,11 @@ export function platformFile(settings: Settings): object {
   let base = SHARED_BASE;
   let key = 0;
   const first = FIRST_INTERRUPT[arch];
-  for (const { name, size, depth, type } of frontends) {
-    // Buffers, rings and room for requests, for every vCPU.
-    const room = type === 'block' ? platform.vcpus * (depth * (up(size, PAGE) + 512) + 32 * PAGE) : 16 * PAGE;
+  for (const { name, ...work } of frontends) {
+    const bytes = roomFor(work, platform.vcpus);
     const ends: object[] = [];
     for (let device = 0; device < platform.devices; device += 1) {
       const id = `disk${key}`;
-      const bytes = up(room, PAGE);
       memories[id] = { size: bytes };
       const backend = vms[`${BACKEND}${key % platform.backends}`];
       const common = { name: id, bind_key: key, shmem: { memory: id, base } };
@@ -58,7 +60,7 @@ export function platformFile(settings: Settings): object {
         ...common,
         type: 'backend',
         interrupt: first + backend.remio_devs.length,
-        device: { type: 'block', image: 'none', queues: platform.vcpus },
+        device: { type: 'block', image: 'none', queues: platform.vcpus, queue_size: queueSize },
       });
       base += bytes;
       key += 1;
@@ -69,27 +71,75 @@ export function platformFile(settings: Settings): object {
     name: 'experiment',
     board: synthetic ? { name: platform.board, cpus: Math.min(cpus, SYNTHETIC_CPUS_MAX) } : platform.board,
     profile: platform.profile,
-    costs: Object.fromEntries(Object.entries(costs).filter(([, value]) => value !== undefined)),
+    costs: costsOf(costs),
     shared_memories: memories,
     vms,
   };
 }
 
-/**
- * The topology of a point, checked as any other is.
- * @returns what does not fit
- */
-export function platformOf(settings: Settings): { readonly topology?: Topology; readonly problems: readonly string[] } {
-  const text = JSON.stringify(platformFile(settings));
-  const { topology, diagnostics } = parseTopology(text, 'experiment', {
+const costsOf = (costs: Settings['costs']): object =>
+  Object.fromEntries(Object.entries(costs).filter(([, value]) => value !== undefined));
+
+/** The base topology of a point with the workload in its frontends. */
+function loadedBase({ base, workload, noisy, costs }: Settings): ReturnType<typeof withWorkload> {
+  const loaded = withWorkload(dataOf(base?.text ?? ''), targetOf(workload), targetOf(noisy));
+  const whole = isMapping(loaded.data) ? loaded.data : {};
+  const before = isMapping(whole['costs']) ? whole['costs'] : {};
+  return { ...loaded, data: { ...whole, costs: { ...before, ...costsOf(costs) } } };
+}
+
+const targetOf = ({ vms, depth }: Settings['workload']): Target => ({
+  vms,
+  families: ['block'],
+  queueSize: queueSizeFor(depth),
+});
+
+/** The topology of a point. */
+export interface Platform {
+  /** Undefined if something does not fit. */
+  readonly topology?: Topology;
+  readonly problems: readonly Misfit[];
+  /** By VM. */
+  readonly roles: ReadonlyMap<string, Role>;
+  /** Devices of the base topology that the workload does not use, and which are therefore not there. */
+  readonly leftOut: readonly string[];
+}
+
+/** The topology of a point, checked as any other is. */
+export function platformOf(settings: Settings): Platform {
+  return settings.base === undefined ? described(settings) : based(settings, settings.base.file);
+}
+
+function described(settings: Settings): Platform {
+  const text = JSON.stringify(describedPlatform(settings));
+  const parsed = parseTopology(text, 'experiment', {
     resolve: (path) => path,
     programs: BUILTIN_PROGRAMS,
     // Disks are in memory.
     files: { exists: () => true, imageProblem: () => undefined, directoryProblem: () => undefined },
   });
-  const errors = diagnostics.filter(({ severity }) => severity === 'error');
-  const problems = [...new Set(errors.map(({ rule, message, fix }) => `${message} [${rule}]; ${fix}`))];
+  const roles = new Map((parsed.topology?.vms ?? []).map(({ name }) => [name, roleByName(name)]));
+  return { ...checked(parsed, settings), roles, leftOut: [] };
+}
+
+const roleByName = (name: string): Role =>
+  name.startsWith(BACKEND) ? 'backend' : name.startsWith(NOISY) ? 'noisy' : 'frontend';
+
+function based(settings: Settings, file: string): Platform {
+  const { data, roles, leftOut } = loadedBase(settings);
+  const { topology, problems } = checked(parseRaw({ file, text: textOf(data) }), settings);
+  const more = topology === undefined ? [] : misfits(topology, roles, settings);
+  const all = [...problems, ...more];
+  return { ...(topology === undefined || all.length > 0 ? {} : { topology }), problems: all, roles, leftOut };
+}
+
+function checked(
+  { topology, diagnostics }: ReturnType<typeof parseTopology>,
+  { platform: { slots } }: Settings,
+): Pick<Platform, 'topology' | 'problems'> {
+  const problems = diagnostics
+    .filter(({ severity }) => severity === 'error')
+    .map(({ rule, path, message, fix }) => ({ path, message: `${message} [${rule}]; ${fix}` }));
   if (topology === undefined) return { problems };
-  const { slots } = settings.platform;
   return { topology: slots === undefined ? topology : { ...topology, slots }, problems };
 }

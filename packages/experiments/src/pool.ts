@@ -6,6 +6,8 @@ import type { Factors } from './run-point.js';
 
 /** A run to be made. */
 export interface Job {
+  /** Names the run among those of its experiment, in file names too. */
+  readonly name: string;
   readonly settings: Settings;
   readonly seed: number;
   readonly factors: Factors;

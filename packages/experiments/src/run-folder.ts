@@ -1,7 +1,9 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import type { Run } from './outcome.js';
+import { err, ok } from '@remio/base';
+import type { BaseReader } from './base/base-topology.js';
+import { FRAME_HOPS, type Run } from './outcome.js';
 import type { Plan } from './plan.js';
 import { platformFile } from './platform.js';
 import type { SensitivityFigure } from './sensitivity.js';
@@ -9,6 +11,8 @@ import type { SensitivityFigure } from './sensitivity.js';
 /** Files of a folder of results. */
 const FILE = {
   experiment: 'experiment.yaml',
+  /** Topologies that it starts from: where they came from, and copies of them. */
+  bases: 'bases.json',
   environment: 'environment.json',
   /** Every run as it ended: what a resumed experiment goes on from. */
   journal: 'journal.jsonl',
@@ -17,6 +21,25 @@ const FILE = {
   sensitivity: 'sensitivity.json',
   report: 'report.html',
 } as const;
+
+/** A topology that an experiment starts from: the name in its file, where it was, and the file's name in `platforms`. */
+interface BaseCopy {
+  readonly name: string;
+  readonly file: string;
+  readonly copy: string;
+}
+
+/** Where an experiment ran: it decides nothing in virtual time, and everything on the wall clock. */
+export interface Environment {
+  readonly started: string;
+  readonly node: string;
+  readonly system: string;
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryBytes: number;
+  /** It was made at a small size. */
+  readonly quick: boolean;
+}
 
 type Entry = { readonly run: Run } | { readonly sensitivity: SensitivityFigure };
 
@@ -34,10 +57,13 @@ export class RunFolder {
   static create(path: string, plan: Plan, quick = false): RunFolder {
     mkdirSync(join(path, 'platforms'), { recursive: true });
     writeFileSync(join(path, FILE.experiment), plan.text);
-    writeFileSync(join(path, FILE.environment), `${JSON.stringify({ ...environment(), quick }, null, 2)}\n`);
+    writeFileSync(join(path, FILE.environment), `${JSON.stringify(environmentNow(quick), null, 2)}\n`);
+    const bases = plan.bases.map(({ name, file }, n) => ({ name, file, copy: `base-${n}.yaml` }));
+    if (bases.length > 0) writeFileSync(join(path, FILE.bases), `${JSON.stringify(bases, null, 2)}\n`);
+    bases.forEach(({ copy }, n) => writeFileSync(join(path, 'platforms', copy), plan.bases[n]?.text ?? ''));
     for (const point of plan.points) {
       const name = `point-${point.id}.json`;
-      writeFileSync(join(path, 'platforms', name), `${JSON.stringify(platformFile(point.settings), null, 2)}\n`);
+      writeFileSync(join(path, 'platforms', name), `${JSON.stringify(platformFile(point.settings), exact, 2)}\n`);
     }
     writeFileSync(join(path, FILE.journal), '');
     return new RunFolder(path);
@@ -66,10 +92,25 @@ export class RunFolder {
     return readFileSync(join(this.path, FILE.experiment), 'utf8');
   }
 
-  /** Whether it was made at a small size. */
-  get quick(): boolean {
-    const written = JSON.parse(readFileSync(join(this.path, FILE.environment), 'utf8')) as { readonly quick?: unknown };
-    return written.quick === true;
+  /** Finds the topologies that it started from as they were then, whatever became of their files. */
+  get readBase(): BaseReader {
+    return (name) => {
+      const file = join(this.path, FILE.bases);
+      const bases = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as readonly BaseCopy[]) : [];
+      const base = bases.find((candidate) => candidate.name === name);
+      if (base === undefined) return err(`${this.path} has no copy of ${name}`);
+      return ok({ name, file: base.file, text: readFileSync(join(this.path, 'platforms', base.copy), 'utf8') });
+    };
+  }
+
+  /** Where it was made. */
+  get environment(): Environment {
+    return JSON.parse(readFileSync(join(this.path, FILE.environment), 'utf8')) as Environment;
+  }
+
+  /** Where the logs of runs that fail on the wall clock go. */
+  get logs(): string {
+    return join(this.path, 'logs');
   }
 
   get file(): string {
@@ -119,15 +160,24 @@ function parsed(line: string): Entry | undefined {
   }
 }
 
-/** Where it ran: it decides nothing in virtual time, and everything on the wall clock. */
-const environment = (): object => ({
+/** This machine. */
+export const environmentNow = (quick: boolean): Environment => ({
   started: new Date().toISOString(),
   node: process.version,
   system: `${process.platform} ${release()} ${process.arch}`,
   cpu: cpus()[0]?.model ?? 'unknown',
   cores: availableParallelism(),
   memoryBytes: totalmem(),
+  quick,
 });
+
+/** Numbers for JSON: what a double cannot hold, as text in hexadecimal. */
+const exact = (_: string, value: unknown): unknown =>
+  typeof value !== 'bigint'
+    ? value
+    : value <= BigInt(Number.MAX_SAFE_INTEGER)
+      ? Number(value)
+      : `0x${value.toString(16)}`;
 
 const HOP_COLUMNS = ['trap', 'interrupt', 'queue', 'service', 'return'] as const;
 
@@ -153,6 +203,9 @@ function csvOf(plan: Plan, runs: readonly Run[]): string {
     'interrupts_per_operation',
     ...HOP_COLUMNS.map((hop) => `hop_${hop}_ns`),
     'backend_busy',
+    ...FRAME_HOPS.map((hop) => `${hop}_p50_ns`),
+    'process_cpus',
+    'machine_load',
     'faults',
     'events',
   ];
@@ -181,6 +234,9 @@ function csvOf(plan: Plan, runs: readonly Run[]): string {
       perOperation.interrupts,
       ...HOP_COLUMNS.map((hop) => hops?.[hop] ?? ''),
       backends === undefined ? '' : backends.guest + backends.hypervisor,
+      ...FRAME_HOPS.map((hop) => outcome.frames?.[hop].p50 ?? ''),
+      outcome.processes?.reduce((sum, process) => sum + process.cpus, 0) ?? '',
+      outcome.machineLoad ?? '',
       outcome.faults,
       outcome.events ?? '',
     ];

@@ -1,15 +1,18 @@
-import { dispatcher } from '@remio/backend-vm';
+import { backendPrograms, deviceMaker, dispatcher } from '@remio/backend-vm';
 import { costModel } from '@remio/board';
-import { type LoadOptions, load, type StartGate } from '@remio/frontend-vm';
-import type { GuestProgram } from '@remio/guest';
-import { Histogram } from '@remio/telemetry/histogram';
-import type { Topology, Vm } from '@remio/topology';
+import { drive, frontendPrograms, isDriven, load, type StartGate } from '@remio/frontend-vm';
+import type { GuestDeviceEnd, GuestProgram } from '@remio/guest';
+import type { DeviceRef, Topology, Vm } from '@remio/topology';
 import { BlockDevice, type VirtioDevice } from '@remio/virtio-device';
+import { programOf } from '@remio/vm-runtime';
 import { type CpuUse, HOPS, type Hop, Medium, ModelStorage, SparseBytes, World } from '@remio/world';
+import type { Role } from './base/with-workload.js';
 import { chargedRegisters } from './charged-registers.js';
+import { loadOptionsOf, mediumSeed } from './clients.js';
 import type { Settings } from './language.js';
-import { type Latencies, type Outcome, useBetween } from './outcome.js';
-import { BACKEND, FRONTEND, NOISY, platformOf } from './platform.js';
+import { type LoadReport, loadOutcome } from './load-reports.js';
+import { type Outcome, useBetween } from './outcome.js';
+import { type Platform, platformOf } from './platform.js';
 
 /** Costs of a point, each multiplied by a factor: for the analysis of what a conclusion hangs on. */
 export type Factors = Readonly<Record<string, number>>;
@@ -31,21 +34,41 @@ export class PointFailed extends Error {
  * @throws PointFailed with the reason
  */
 export async function runPoint(settings: Settings, seed: number, factors: Factors = {}): Promise<Outcome> {
-  const { topology, problems } = platformOf(settings);
-  if (topology === undefined) throw new PointFailed(problems.join('; '));
-  return new PointRun(topology, settings, seed, factors).run();
+  const platform = madePlatform(settings);
+  const programs = await otherPrograms(platform);
+  return new PointRun(platform, programs, settings, seed, factors).run();
 }
 
-/** What a frontend reports at the end. */
-interface LoadReport {
-  readonly operations: number;
-  readonly bytes: number;
-  readonly errors: number;
-  readonly latency: string;
+/** A platform that can be made. */
+type Made = Platform & { readonly topology: Topology };
+
+/** The topology of a point, with what its VMs are. @throws PointFailed if something does not fit */
+export function madePlatform(settings: Settings): Made {
+  const platform = platformOf(settings);
+  const { topology, problems } = platform;
+  if (topology === undefined) throw new PointFailed(problems.map(({ message }) => message).join('; '));
+  return { ...platform, topology };
+}
+
+/** What VMs run that make no load and serve nothing: what their topology says. */
+async function otherPrograms({ topology, roles }: Made): Promise<ReadonlyMap<string, GuestProgram>> {
+  const programs = new Map<string, GuestProgram>();
+  for (const vm of topology.vms) {
+    const serves = vm.program.kind === 'builtin' && vm.program.name === 'dispatcher';
+    const role = roles.get(vm.name);
+    if (serves || (role !== 'other' && role !== 'backend')) continue;
+    try {
+      programs.set(vm.name, await programOf(vm, { ...backendPrograms, ...frontendPrograms }));
+    } catch (error) {
+      throw new PointFailed(error instanceof Error ? error.message : String(error));
+    }
+  }
+  return programs;
 }
 
 class PointRun {
   readonly #settings: Settings;
+  readonly #roles: ReadonlyMap<string, Role>;
   readonly #seed: number;
   readonly #world: World;
   /** Frontends that have not reported. */
@@ -56,8 +79,15 @@ class PointRun {
   #before: Snapshot | undefined;
   #after: Snapshot | undefined;
 
-  constructor(topology: Topology, settings: Settings, seed: number, factors: Factors) {
+  constructor(
+    { topology, roles }: Made,
+    programs: ReadonlyMap<string, GuestProgram>,
+    settings: Settings,
+    seed: number,
+    factors: Factors,
+  ) {
     this.#settings = settings;
+    this.#roles = roles;
     this.#seed = seed;
     const model = costModel(topology.board, topology.costs);
     const figures = Object.fromEntries(
@@ -66,7 +96,7 @@ class PointRun {
         { ...figure, value: figure.value * (factors[name] ?? 1) },
       ]),
     ) as typeof model.figures;
-    const clients = topology.vms.filter((vm) => !vm.name.startsWith(BACKEND));
+    const clients = topology.vms.filter((vm) => this.#load(vm) !== undefined);
     this.#open = new Set(clients.map(({ name }) => name));
     const gate = this.#gate(clients.reduce((sum, vm) => sum + vm.cpus.length, 0));
     const { medium } = settings;
@@ -80,16 +110,22 @@ class PointRun {
       costs: { ...model, figures },
       until: UNTIL,
       eventsMax: EVENTS_MAX,
-      program: (vm, world) => (vm.name.startsWith(BACKEND) ? this.#backend(world, scaled) : this.#client(vm, gate)),
+      program: (vm, world) => {
+        const options = this.#load(vm);
+        if (options !== undefined) return load(options, gate);
+        return programs.get(vm.name) ?? this.#backend(world, scaled);
+      },
       report: (vm, event) => {
         if (event.kind === 'load') this.#reports.set(vm.name, event as unknown as LoadReport);
-        if (event.kind !== 'vcpu-off') return;
+        if (event.kind !== 'vcpu-off' || roles.get(vm.name) === 'other') return;
         const reason = event['reason'];
         if (reason !== undefined)
           this.#fail(`vCPU ${event['vcpu']} of ${vm.name} stopped: ${firstLine(String(reason))}`);
         if (event['vcpu'] === 0 && this.#open.delete(vm.name) && this.#open.size === 0) this.#world.stop();
       },
-      log: (vm, line) => this.#fail(`${vm.name}: ${firstLine(line)}`),
+      log: (vm, line) => {
+        if (roles.get(vm.name) !== 'other') this.#fail(`${vm.name}: ${firstLine(line)}`);
+      },
     });
   }
 
@@ -114,39 +150,28 @@ class PointRun {
     this.#world.stop();
   }
 
-  #client(vm: Vm, gate: StartGate): GuestProgram {
-    const { workload, noisy, measure } = this.#settings;
-    const { type, depth, think, rate, size, pattern, reads } = vm.name.startsWith(NOISY) ? noisy : workload;
-    const options: LoadOptions = {
-      type,
-      depth,
-      think,
-      rate,
-      size,
-      pattern,
-      reads,
-      warmUp: measure.warm_up,
-      duration: measure.duration,
-      seed: this.#seed * 8192 + vm.id,
-    };
-    return load(options, gate);
+  #load(vm: Vm): ReturnType<typeof loadOptionsOf> {
+    return loadOptionsOf(this.#settings, this.#roles.get(vm.name), vm, this.#seed);
   }
 
   #backend(world: World, options: Settings['medium']): GuestProgram {
-    const { platform, medium, workload, noisy } = this.#settings;
-    const depth = Math.max(workload.depth, noisy.depth);
-    const queueSize = Math.min(1024, 2 ** Math.ceil(Math.log2(4 * depth)));
-    const make = (): Promise<VirtioDevice> => {
+    const { platform, medium } = this.#settings;
+    const others = deviceMaker();
+    const make = (end: GuestDeviceEnd): Promise<VirtioDevice> => {
+      // The runtime hands over the topology's own record, which was checked when the topology was read.
+      const device = end.options as DeviceRef | undefined;
+      if (device?.kind !== 'builtin' || device.choice.type !== 'block') return others(end);
       const [shared] = this.#media;
       const mine =
         options.shared && shared !== undefined
           ? shared
-          : new Medium(world, options, this.#seed * 8192 + 4096 + this.#media.length);
+          : new Medium(world, options, mediumSeed(this.#seed, this.#media.length));
       this.#media.push(mine);
-      const storage = new ModelStorage(world, new SparseBytes(platform.disk), mine, medium.copies);
-      return Promise.resolve(new BlockDevice(storage, { queues: platform.vcpus, queueSize }));
+      const { options: block } = device.choice;
+      const storage = new ModelStorage(world, new SparseBytes(platform.disk), mine, medium.copies, block.readOnly);
+      return Promise.resolve(new BlockDevice(storage, block));
     };
-    return dispatcher(make, chargedRegisters(world));
+    return dispatcher(make, chargedRegisters(world), { wanted: isDriven, run: drive });
   }
 
   /** Lets every client begin at the same time, and looks at the world when what counts begins and ends. */
@@ -174,7 +199,7 @@ class PointRun {
     const { hops, platform, topology } = this.#world;
     const counts = { accesses: 0, notifications: 0 };
     for (const vm of topology.vms) {
-      if (!vm.name.startsWith(FRONTEND)) continue;
+      if (this.#roles.get(vm.name) !== 'frontend') continue;
       for (const device of platform.deviceStats(vm.id)) {
         counts.accesses += device.accesses;
         counts.notifications += device.notifications;
@@ -189,38 +214,21 @@ class PointRun {
     const after = this.#after;
     const counted = (of: (counts: Snapshot['counts']) => number): number =>
       after === undefined || before === undefined ? 0 : of(after.counts) - of(before.counts);
-    const measured = [...this.#reports].filter(([name]) => name.startsWith(FRONTEND)).map(([, report]) => report);
-    const noise = [...this.#reports].filter(([name]) => name.startsWith(NOISY)).map(([, report]) => report);
-    const sum = (of: (report: LoadReport) => number): number =>
-      measured.reduce((total, report) => total + of(report), 0);
-    const operations = sum((report) => report.operations);
-    const per = (total: number): number => (operations === 0 ? 0 : total / operations);
+    const made = loadOutcome(this.#settings, this.#roles, this.#reports);
+    const per = (total: number): number => (made.operations === 0 ? 0 : total / made.operations);
     const { platform, topology } = this.#world;
     const accesses = (after?.accesses ?? 0) - (before?.accesses ?? 0);
     const hop = (name: Hop): number =>
       accesses === 0 ? 0 : ((after?.hops[name] ?? 0) - (before?.hops[name] ?? 0)) / accesses;
     return {
-      duration,
-      operations,
-      bytes: sum((report) => report.bytes),
-      errors: sum((report) => report.errors),
-      throughput: (operations * 1e9) / duration,
-      latency: latencies(measured),
-      ...(noise.length === 0
-        ? {}
-        : {
-            noisy: {
-              throughput: (noise.reduce((total, report) => total + report.operations, 0) * 1e9) / duration,
-              latency: latencies(noise),
-            },
-          }),
+      ...made,
       perOperation: {
         accesses: per(counted((counts) => counts.accesses)),
         interrupts: per(counted((counts) => counts.notifications)),
       },
       hops: Object.fromEntries(HOPS.map((name) => [name, hop(name)])) as Record<Hop, number>,
       accesses,
-      use: useBetween(before?.use ?? [], after?.use ?? [], duration, groupOf),
+      use: useBetween(before?.use ?? [], after?.use ?? [], duration, (vm) => GROUP[this.#roles.get(vm) ?? 'other']),
       faults: topology.vms.reduce((total, vm) => total + platform.vmStats(vm.id).faults, 0),
       events: this.#world.happened,
     };
@@ -236,22 +244,11 @@ interface Snapshot {
   readonly counts: { readonly accesses: number; readonly notifications: number };
 }
 
-const groupOf = (vm: string): string =>
-  vm.startsWith(BACKEND) ? 'backends' : vm.startsWith(NOISY) ? 'noisy frontends' : 'frontends';
+const GROUP: Readonly<Record<Role, string>> = {
+  frontend: 'frontends',
+  noisy: 'noisy frontends',
+  backend: 'backends',
+  other: 'others',
+};
 
 const firstLine = (text: string): string => text.split('\n', 1)[0] ?? '';
-
-function latencies(reports: readonly LoadReport[]): Latencies {
-  const all = Histogram.create();
-  for (const report of reports) all.add(Histogram.decode(report.latency));
-  return {
-    count: all.count,
-    mean: all.mean,
-    p50: all.at(50),
-    p90: all.at(90),
-    p99: all.at(99),
-    'p99.9': all.at(99.9),
-    max: all.max,
-    histogram: all.encode(),
-  };
-}

@@ -54,6 +54,7 @@ export function sensitivityJobs(plan: Plan): readonly SensitivityJob[] {
   ];
   return changes.flatMap(({ constant, factor }) =>
     competitors(plan).map((point) => ({
+      name: `${constant ?? 'as-is'}-${factor}-${point.id}`,
       constant,
       factor,
       value: point.at[conclusion.compare] ?? '',

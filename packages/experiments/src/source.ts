@@ -18,6 +18,8 @@ export class YamlSource {
   /** Integers are bigint. */
   readonly value: unknown;
   readonly problems: Problem[] = [];
+  /** What is wrong with other files that this one names, as a compiler shows it. */
+  readonly #others: string[] = [];
   readonly #lines = new LineCounter();
   readonly #root: Node | null;
 
@@ -51,6 +53,12 @@ export class YamlSource {
     this.problems.push({ ...this.#at(offset), message });
   }
 
+  /** Says that another file, which the value at a path names, is not good, and why. */
+  otherFile(path: Path, message: string, rendered: string): void {
+    this.problem(path, message);
+    this.#others.push(rendered);
+  }
+
   /** Says what a schema has against a value. @param place where each part of the value stands in the file */
   issues(error: z.ZodError, place: (path: Path) => Path = (path) => path): void {
     for (const issue of error.issues) {
@@ -64,18 +72,17 @@ export class YamlSource {
   /** The problems, each with its line and a mark under the place. */
   render(): string {
     const lines = this.text.split('\n');
-    return this.problems
-      .map(({ line, column, message }) => {
-        const margin = ' '.repeat(String(line).length);
-        return [
-          `error: ${message}`,
-          `${margin}--> ${this.file}:${line}:${column}`,
-          `${margin} |`,
-          `${line} | ${lines[line - 1] ?? ''}`,
-          `${margin} | ${' '.repeat(Math.max(0, column - 1))}^`,
-        ].join('\n');
-      })
-      .join('\n\n');
+    const mine = this.problems.map(({ line, column, message }) => {
+      const margin = ' '.repeat(String(line).length);
+      return [
+        `error: ${message}`,
+        `${margin}--> ${this.file}:${line}:${column}`,
+        `${margin} |`,
+        `${line} | ${lines[line - 1] ?? ''}`,
+        `${margin} | ${' '.repeat(Math.max(0, column - 1))}^`,
+      ].join('\n');
+    });
+    return [...mine, ...this.#others].join('\n\n');
   }
 
   #at(offset: number): { readonly line: number; readonly column: number } {

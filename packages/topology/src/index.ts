@@ -40,6 +40,7 @@ export { boardJsonSchema, topologyJsonSchema } from './json-schema.js';
 export { usesStdio } from './lines.js';
 export * from './load.js';
 export * from './parse.js';
+export { showPath } from './path.js';
 export { EXAMPLE_BOARD, EXAMPLE_TOPOLOGY, exampleFiles, RULE_EXAMPLES, type RuleExample } from './rules/examples.js';
 export { isRule, RULES, type Rule, type RuleId, TOPOLOGY_RULES } from './rules/index.js';
 export { topologySchema } from './schema.js';

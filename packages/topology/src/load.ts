@@ -4,6 +4,7 @@ import { err, ok, type Result } from '@remio/base';
 import { type ParsedBoard, parseBoard } from './board-file.js';
 import type { BuildOptions } from './build.js';
 import { type Diagnostic, renderDiagnostics } from './diagnostics.js';
+import type { TopologyFiles } from './end-context.js';
 import { type Fixed, fixText } from './fix.js';
 import { type Parsed, parseTopology } from './parse.js';
 import { FILE_BYTES_MAX } from './yaml-text.js';
@@ -85,6 +86,9 @@ function socketProblem(path: string): string | undefined {
   }
 }
 
+/** What the host has of files that topologies name. */
+export const hostFiles: TopologyFiles = { imageProblem, directoryProblem, socketProblem, exists: existsSync };
+
 export interface LoadOptions {
   /** Images by device name, or for every device under `*`. */
   readonly images?: Readonly<Record<string, string>>;
@@ -155,7 +159,7 @@ const parser =
   (text: string): Parsed =>
     parseTopology(text, file, {
       ...placeOfTopology(file),
-      files: { imageProblem, directoryProblem, socketProblem, exists: existsSync },
+      files: hostFiles,
       ...options,
     });
 

@@ -1,7 +1,8 @@
 import { type CostFigure, costModel } from '@remio/board';
-import { METRICS, type Metric } from '../language.js';
+import { METRICS, type Metric, type Settings } from '../language.js';
 import type { Plan } from '../plan.js';
 import { platformOf } from '../platform.js';
+import type { Environment } from '../run-folder.js';
 import type { SensitivityRow } from '../sensitivity.js';
 import { nameOf, type PointSummary, show } from '../summary.js';
 import { findings, METRIC_TEXT, sensitivityText } from './findings.js';
@@ -32,6 +33,7 @@ export function reportHtml(
   summaries: readonly PointSummary[],
   sensitivity: readonly SensitivityRow[],
   plots: readonly Plot[],
+  environment: Environment,
 ): string {
   const sections = [
     findingsSection(plan, summaries, sensitivity),
@@ -44,29 +46,53 @@ export function reportHtml(
     sensitivitySection(plan, sensitivity),
     modelSection(plan),
     `<h2>The experiment</h2><pre>${escaped(plan.text)}</pre>`,
+    ...plan.bases.map(({ name, text }) => `<h3>${escaped(name)}</h3><pre>${escaped(text)}</pre>`),
   ];
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escaped(plan.title)}</title><style>${STYLE}</style></head><body>
 <h1>${escaped(plan.title)}</h1>
 ${plan.question === undefined ? '' : `<p class="question">${escaped(plan.question)}</p>`}
-${clockText(plan)}
+${clockText(plan, summaries, environment)}
+${baseText(plan)}
 ${plan.notes === undefined ? '' : `<p>${escaped(plan.notes)}</p>`}
 ${sections.filter((section) => section !== '').join('\n')}
 </body></html>
 `;
 }
 
-function clockText(plan: Plan): string {
+function clockText(plan: Plan, summaries: readonly PointSummary[], environment: Environment): string {
   const runs = `${plan.points.length} points, ${plan.repetitions} repetitions each, seeds from ${plan.seed}.`;
-  if (plan.clock === 'wall')
-    return `<p class="small">Measured on the wall clock of one machine (environment.json). ${runs}</p>`;
-  const synthetic = plan.points.some(({ settings }) => settings.platform.board.startsWith('synthetic-'));
+  if (plan.clock === 'wall') return wallText(runs, summaries, environment);
+  const synthetic = plan.points.some(({ settings }) => boardOf(settings).startsWith('synthetic-'));
   const board = synthetic
     ? ' The board is synthetic: real ones have four to eight CPUs, each with one vCPU, and are too small for this.'
     : '';
   return `<p class="small">In virtual time: the same code as on the wall clock, every step at the cost of the model below, of which <strong>most figures are estimates</strong>. Look at the order of things and at what they hang on, not at the microseconds.${board} ${runs} Medians and percentiles are means over repetitions.</p>`;
 }
+
+function wallText(runs: string, summaries: readonly PointSummary[], environment: Environment): string {
+  const { cpu, cores, memoryBytes, system, node } = environment;
+  const loads = summaries.flatMap(({ outcomes }) => outcomes.flatMap(({ machineLoad }) => machineLoad ?? []));
+  const load =
+    loads.length === 0
+      ? ''
+      : ` Its load average before the runs was ${number(Math.min(...loads))} to ${number(Math.max(...loads))}, Remio’s own earlier runs included.`;
+  const memory = `${(memoryBytes / 2 ** 30).toFixed(1)} GiB`;
+  return `<p class="small">On the wall clock: separate processes over ZeroMQ, one point after the other, on <strong>${escaped(cpu)}, ${cores} cores, ${memory}, ${escaped(system)}, Node ${escaped(node)}</strong>.${load} <strong>The figures are this machine’s</strong>: what Remio’s processes do on it, not what a board would do. They cannot be compared with figures in virtual time, or of another machine. ${runs} Medians and percentiles are means over repetitions.</p>`;
+}
+
+/** What of the base topologies is not there. */
+function baseText(plan: Plan): string {
+  if (plan.bases.length === 0) return '';
+  const leftOut = [...new Set(plan.points.flatMap(({ settings }) => platformOf(settings).leftOut))].sort();
+  const names = plan.bases.map(({ name }) => name).join(', ');
+  const without = leftOut.length === 0 ? '' : ` Left out, for the workload does not use them: ${leftOut.join(', ')}.`;
+  return `<p class="small">${escaped(`The platform is that of ${names}; its disks are empty ones.${without}`)}</p>`;
+}
+
+const boardOf = (settings: Settings): string =>
+  settings.base === undefined ? settings.platform.board : (platformOf(settings).topology?.board.name ?? '');
 
 function findingsSection(
   plan: Plan,
@@ -184,7 +210,7 @@ function modelSection(plan: Plan): string {
   if (plan.clock === 'wall') return '';
   const boards = new Map<string, Plan['points'][number]>();
   for (const point of plan.points) {
-    const { board } = point.settings.platform;
+    const board = boardOf(point.settings);
     if (!boards.has(board)) boards.set(board, point);
   }
   const parts = [...boards].map(([board, point]) => {

@@ -1,6 +1,7 @@
 import { HOP_TEXT, HOPS } from '@remio/world';
 import * as vega from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
+import { FRAME_HOPS } from '../outcome.js';
 import type { Plan } from '../plan.js';
 import { labelOf, meanOf, nameOf, type PointSummary, show } from '../summary.js';
 import { fitUsl, type Usl, uslThroughput } from '../usl.js';
@@ -96,7 +97,9 @@ export async function plotsOf(plan: Plan, summaries: readonly PointSummary[]): P
     latencyBands(series, x),
     latencyOverLoad(series),
     hops(series, x),
+    frames(series, x),
     use(series, x),
+    processes(series, x),
   ];
   const made: Plot[] = [];
   // Names of clip paths count on: from the same start, the same plots get the same ones.
@@ -398,5 +401,71 @@ function use(series: readonly Series[], x: X): Spec | undefined {
       USES.map((kind) => USE_TEXT[kind]),
       { field: 'y', type: 'quantitative', title: 'share', scale: { domain: [0, 1] }, axis: { format: '%' } },
     ),
+  };
+}
+
+const FRAME_HOP_TEXT: Readonly<Record<(typeof FRAME_HOPS)[number], string>> = {
+  frontend_to_hypervisor: 'frontend to hypervisor',
+  in_hypervisor: 'in the hypervisor',
+  hypervisor_to_backend: 'hypervisor to backend',
+  in_backend: 'in the backend',
+  backend_to_hypervisor: 'backend to hypervisor',
+  hypervisor_to_frontend: 'hypervisor to frontend',
+  round_trip: 'whole round trip of an access',
+};
+
+function frames(series: readonly Series[], x: X): Spec | undefined {
+  const rows: Row[] = series.flatMap(({ label, points }) =>
+    points.flatMap((summary) =>
+      FRAME_HOPS.filter((hop) => hop !== 'round_trip').map((hop, order) => ({
+        facet: label,
+        x: x.of(summary),
+        kind: FRAME_HOP_TEXT[hop],
+        order,
+        y: us(meanOf(summary.outcomes, (outcome) => outcome.frames?.[hop].p50 ?? 0)),
+      })),
+    ),
+  );
+  if (rows.every((row) => row['y'] === 0)) return undefined;
+  return {
+    name: 'frames',
+    title: 'How long messages between the processes take',
+    caption:
+      'Medians of each hop, over the messages; one message may carry what many vCPUs said. In the VMs’ processes they count from the boot on, elsewhere in the time that counts.',
+    spec: stacked(
+      series,
+      x,
+      rows,
+      FRAME_HOPS.map((hop) => FRAME_HOP_TEXT[hop]),
+      { field: 'y', type: 'quantitative', title: 'us' },
+    ),
+  };
+}
+
+function processes(series: readonly Series[], x: X): Spec | undefined {
+  const rows: Row[] = series.flatMap(({ label, points }) =>
+    points.flatMap((summary) => {
+      const groups = [...new Set((summary.outcomes[0]?.processes ?? []).map(({ group }) => group))];
+      return groups.map((group, order) => ({
+        facet: label,
+        x: x.of(summary),
+        kind: group,
+        order,
+        y: meanOf(summary.outcomes, (outcome) =>
+          (outcome.processes ?? []).reduce((sum, use) => sum + (use.group === group ? use.cpus : 0), 0),
+        ),
+      }));
+    }),
+  );
+  if (rows.length === 0) return undefined;
+  return {
+    name: 'process-cpus',
+    title: 'What the processes took of the machine',
+    caption: 'CPUs’ worth of time in the time that counts: 1 is one CPU all the time. runs.json has each process.',
+    spec: stacked(series, x, rows, [...new Set(rows.map((row) => String(row['kind'])))], {
+      field: 'y',
+      type: 'quantitative',
+      title: 'CPUs',
+    }),
   };
 }

@@ -1,0 +1,85 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { err, ok, type Result } from '@remio/base';
+import {
+  BUILTIN_PROGRAMS,
+  hostFiles,
+  type Parsed,
+  parseTopology,
+  placeOfTopology,
+  renderDiagnostics,
+} from '@remio/topology';
+import { parse, stringify } from 'yaml';
+import { isMapping } from './topology-path.js';
+
+/** A topology file that an experiment starts from. */
+export interface BaseFile {
+  /** As the experiment names it. */
+  readonly name: string;
+  /** Absolute path: other files that it names count from there. */
+  readonly file: string;
+  readonly text: string;
+}
+
+/** Finds the topology that an experiment names, or says why it cannot. */
+export type BaseReader = (name: string) => Result<BaseFile, string>;
+
+/** Reads the topologies that an experiment's file names: paths count from where it lies. */
+export const basesBeside =
+  (experiment: string): BaseReader =>
+  (name) => {
+    const file = resolve(dirname(experiment), name);
+    if (!existsSync(file)) return err(`there is no file ${file}; give the path of a topology, from this file`);
+    try {
+      return ok({ name, file, text: readFileSync(file, 'utf8') });
+    } catch (error) {
+      return err(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
+
+/** A topology before it is built: its file's name, and its text. */
+export interface RawTopology {
+  readonly file: string;
+  readonly text: string;
+}
+
+/** Checks a topology of an experiment as any other is; its disks need not be there, for it gets others. */
+export const parseRaw = ({ file, text }: RawTopology): Parsed =>
+  parseTopology(text, file, {
+    ...placeOfTopology(file),
+    programs: BUILTIN_PROGRAMS,
+    files: { ...hostFiles, imageProblem: () => undefined },
+  });
+
+/**
+ * The data of a topology that is good by itself. Integers are bigint.
+ * @returns otherwise what is wrong with it, as a compiler shows it
+ */
+export function dataOfBase(base: BaseFile): Result<unknown, string> {
+  const { diagnostics } = parseTopology(base.text, base.name, {
+    ...placeOfTopology(base.file),
+    programs: BUILTIN_PROGRAMS,
+    // What the experiment leaves out needs nothing of the host.
+    files: {
+      ...hostFiles,
+      imageProblem: () => undefined,
+      directoryProblem: () => undefined,
+      socketProblem: () => undefined,
+    },
+  });
+  const errors = diagnostics.filter(({ severity }) => severity === 'error');
+  return errors.length > 0 ? err(renderDiagnostics(errors, base.text)) : ok(dataOf(base.text));
+}
+
+export const dataOf = (text: string): unknown => parse(text, { intAsBigInt: true });
+export const textOf = (data: unknown): string => stringify(data, { aliasDuplicateObjects: false });
+
+/** The entries of a mapping under a name; none if there is no such thing. */
+export const entriesOf = (
+  data: unknown,
+  name: string,
+): readonly (readonly [string, Readonly<Record<string, unknown>>])[] => {
+  const section = isMapping(data) ? data[name] : undefined;
+  if (!isMapping(section)) return [];
+  return Object.entries(section).flatMap(([key, value]) => (isMapping(value) ? [[key, value] as const] : []));
+};

@@ -1,0 +1,29 @@
+import type { Topology } from '@remio/topology';
+import type { Misfit } from './base/misfits.js';
+
+/** Device models that have nothing to do with their host, or that virtual time has its own host for. */
+const MODELLED: readonly string[] = ['block', 'gpio', 'i2c', 'entropy'];
+
+/** What of a topology cannot be in virtual time: devices that talk to the host, and memory on another one. */
+export function virtualMisfits(topology: Topology): readonly Misfit[] {
+  const memories = topology.sharedMemories.flatMap(({ name, via }): readonly Misfit[] => {
+    if (via !== 'service') return [];
+    const what = `shared memory ${name} goes by the memory service, and virtual time has one host only`;
+    return [{ path: `shared_memories.${name}.via`, message: `${what}: leave out \`via\`` }];
+  });
+  const devices = topology.vms.flatMap((vm) =>
+    vm.remioDevs.flatMap(({ dm, name, device }): readonly Misfit[] => {
+      if (device?.kind !== 'builtin') return [];
+      const path = `vms.${vm.name}.remio_devs[${dm}].device`;
+      const { choice } = device;
+      if (choice.type === 'entropy' && choice.options.seed === undefined) {
+        const message = `device ${name} of VM ${vm.name} takes random bytes from the host; give it a seed`;
+        return [{ path, message }];
+      }
+      if (MODELLED.includes(choice.type)) return [];
+      const what = `device ${name} of VM ${vm.name} is a ${choice.type} device, which talks to the host`;
+      return [{ path, message: `${what}: virtual time has ${MODELLED.join(', ')}` }];
+    }),
+  );
+  return [...memories, ...devices];
+}
