@@ -1,7 +1,8 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Outcome, Run } from '@remio/experiments';
+import { assert } from '@remio/base';
+import { type Outcome, type Run, RunFolder, readPlan } from '@remio/experiments';
 import { afterAll, describe, expect, it } from 'vitest';
 import { RunningRemio, remio, root } from './run-remio.js';
 
@@ -131,5 +132,20 @@ vms:
     expect(code).toBe(2);
     expect(stderr).toMatch(message);
     expect(existsSync(out)).toBe(false);
+  });
+
+  it('takes figures of another clock or another machine for what they are', async () => {
+    const folderOf = (clock: 'virtual' | 'wall'): RunFolder => {
+      const { plan, text } = readPlan(`name: ${clock}\ntitle: Some\nclock: ${clock}\n`, 'some.yaml');
+      assert(plan !== undefined, text);
+      return RunFolder.create(join(directory, clock), plan);
+    };
+    const [virtual, wall] = [folderOf('virtual'), folderOf('wall')];
+    const compared = await remio('experiment', 'compare', virtual.path, wall.path);
+    expect([compared.code, compared.stderr]).toEqual([2, expect.stringContaining('cannot be compared')]);
+    const environment = { ...wall.environment, cpu: 'Cortex-A53' };
+    writeFileSync(join(wall.path, 'environment.json'), JSON.stringify(environment));
+    const resumed = await remio('experiment', '--resume', wall.path);
+    expect([resumed.code, resumed.stderr]).toEqual([2, expect.stringContaining('another machine, Cortex-A53 with')]);
   });
 });

@@ -17,6 +17,7 @@ import {
   summarize,
   titleOf,
 } from '@remio/experiments';
+import { sharedMemoryProblem } from '@remio/shared-memory';
 import { renderTable, showDuration } from '@remio/telemetry';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 import { Progress } from './progress.js';
@@ -47,7 +48,7 @@ export async function experiment(file: string | undefined, options: ExperimentOp
     const folder = RunFolder.open(resume);
     const { quick } = folder.environment;
     const plan = planOfFolder(folder);
-    checkParallel(plan, options);
+    checkWallClock(plan, options);
     if (plan.clock === 'wall') checkMachine(folder);
     return make(plan, folder, { ...options, quick });
   }
@@ -60,7 +61,7 @@ export async function experiment(file: string | undefined, options: ExperimentOp
     throw new CommandError(`there is no file ${file}; ${fix}`, EXIT.USAGE);
   }
   const plan = planOf(readFileSync(file, 'utf8'), file, options.quick);
-  checkParallel(plan, options);
+  checkWallClock(plan, options);
   const path = options.out ?? freeFolder(plan.name);
   if (existsSync(path)) {
     const fix = RunFolder.is(path) ? `go on with it by --resume ${path}, or choose another` : 'choose another';
@@ -94,9 +95,16 @@ export function compareExperiments(from: string, to: string, json: boolean): Exi
     if (!RunFolder.is(path)) throw new CommandError(`${path} is no folder of an experiment's results`, EXIT.USAGE);
     const folder = RunFolder.open(path);
     const plan = planOfFolder(folder);
-    return { plan, summaries: summarize(plan, folder.runs) };
+    return { plan, summaries: summarize(plan, folder.runs), machine: machineOf(folder) };
   });
   if (before === undefined || after === undefined) return EXIT.USAGE;
+  if (before.plan.clock !== after.plan.clock) {
+    const what = `${from} is of the ${before.plan.clock} clock, ${to} of the ${after.plan.clock} clock`;
+    throw new CommandError(`${what}: their figures cannot be compared`, EXIT.USAGE);
+  }
+  if (before.plan.clock === 'wall' && before.machine !== after.machine) {
+    console.error(`these are figures of two machines: ${before.machine}; ${after.machine}`);
+  }
   const { points, unmatched } = compareRuns(before, after);
   if (json) {
     console.log(
@@ -138,18 +146,24 @@ function planOf(text: string, file: string, quick: boolean, readBase: BaseReader
 const planOfFolder = (folder: RunFolder): Plan =>
   planOf(folder.text, folder.file, folder.environment.quick, folder.readBase);
 
+/** What tells machines apart whose figures cannot be compared. */
+const machineOf = ({ environment: { cpu, cores } }: Pick<RunFolder, 'environment'>): string =>
+  `${cpu} with ${cores} cores`;
+
 /** @throws CommandError if a folder of figures of the wall clock is another machine's */
-function checkMachine({ path, environment }: RunFolder): void {
-  const here = environmentNow(environment.quick);
-  const nameOf = ({ cpu, cores }: typeof here): string => `${cpu} with ${cores} cores`;
-  if (nameOf(here) === nameOf(environment)) return;
-  const what = `${path} has figures of another machine, ${nameOf(environment)}; this is ${nameOf(here)}`;
+function checkMachine(folder: RunFolder): void {
+  const [there, here] = [machineOf(folder), machineOf({ environment: environmentNow(false) })];
+  if (there === here) return;
+  const what = `${folder.path} has figures of another machine, ${there}; this is ${here}`;
   throw new CommandError(`${what}: go on there, or begin anew`, EXIT.USAGE);
 }
 
-/** @throws CommandError if runs would have to share the machine that they measure */
-function checkParallel({ clock }: Plan, { parallel }: ExperimentOptions): void {
-  if (clock !== 'wall' || parallel === undefined || parallel === 1) return;
+/** @throws CommandError if runs on the wall clock cannot be made here, or would have to share the machine that they measure */
+function checkWallClock({ clock }: Plan, { parallel }: ExperimentOptions): void {
+  if (clock !== 'wall') return;
+  const problem = sharedMemoryProblem('write `clock: virtual`');
+  if (problem !== undefined) throw new CommandError(problem, EXIT.ENVIRONMENT);
+  if (parallel === undefined || parallel === 1) return;
   const why = 'runs on the wall clock would measure each other';
   throw new CommandError(`--parallel ${parallel}: ${why}; they are made one after the other`, EXIT.USAGE);
 }

@@ -8,12 +8,15 @@ const PREFIX = 'remio-';
 const NAME = /^remio-([1-9]\d*)-/;
 const OWNER = 'owner';
 
-/** Whether memory can be shared between processes here; if not, why, and what to do. */
-export function sharedMemoryProblem(): string | undefined {
+/**
+ * Whether memory can be shared between processes here; if not, why, and what to do.
+ * @param instead what needs no shared memory
+ */
+export function sharedMemoryProblem(instead = 'use --engine inproc'): string | undefined {
   if (process.platform !== 'linux') {
-    return `shared memory between processes needs Linux; on ${process.platform} use --engine inproc`;
+    return `shared memory between processes needs Linux; on ${process.platform} ${instead}`;
   }
-  return existsSync(SHM) ? undefined : `there is no ${SHM}; mount a tmpfs there, or use --engine inproc`;
+  return existsSync(SHM) ? undefined : `there is no ${SHM}; mount a tmpfs there, or ${instead}`;
 }
 
 /** Whether a process lives. */
