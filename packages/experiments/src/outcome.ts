@@ -56,11 +56,14 @@ export interface GroupUse {
   readonly idle: number;
 }
 
+/** The hypervisor, and processes by what their VMs do. */
+export const PROCESS_GROUPS = ['hypervisor', 'backends', 'frontends', 'noisy frontends', 'others'] as const;
+export type ProcessGroup = (typeof PROCESS_GROUPS)[number];
+
 /** What a process took of the machine. */
 export interface ProcessUse {
   readonly name: string;
-  /** The kind of VMs that it runs, or `hypervisor`. */
-  readonly group: string;
+  readonly group: ProcessGroup;
   readonly vms: readonly string[];
   /** CPUs' worth of time: 1 is one CPU all the time. */
   readonly cpus: number;

@@ -2,6 +2,7 @@ import { showPath } from '@remio/topology';
 import { type BaseFile, type BaseReader, basesBeside } from './base/base-topology.js';
 import type { Misfit } from './base/misfits.js';
 import { PointBases, type SetTopology, type TopologySet } from './base/point-base.js';
+import { virtualMisfits, wallMisfits } from './clock-misfits.js';
 import {
   BASE_PARAMETER,
   type Conclusion,
@@ -16,7 +17,6 @@ import {
 } from './language.js';
 import { platformOf } from './platform.js';
 import { type Path, YamlSource } from './source.js';
-import { virtualMisfits } from './virtual-misfits.js';
 
 /** One dimension of a sweep. */
 export interface Dimension {
@@ -271,7 +271,8 @@ class PointMaker {
   /** Checks a point's topology, as any other is. */
   #checkPlatform({ settings, last, sets }: Made, at: Point['at']): void {
     const { topology, problems } = platformOf(settings);
-    const unreal = topology === undefined || this.#file.clock === 'wall' ? [] : virtualMisfits(topology);
+    const onClock = this.#file.clock === 'wall' ? wallMisfits : virtualMisfits;
+    const unreal = topology === undefined ? [] : onClock(topology);
     for (const misfit of [...problems, ...unreal]) {
       const where = Object.entries(at).map(([name, value]) => `${name} = ${value}`);
       // Of a platform that was described, a path says nothing.

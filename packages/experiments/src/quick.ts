@@ -26,8 +26,11 @@ export function quickPlan(plan: Plan): Plan {
     .filter(({ at }) => Object.entries(at).every(([name, value]) => kept.get(name)?.includes(value) === true))
     .map((point, id) => {
       const { measure } = point.settings;
-      const duration = Math.min(measure.duration, Math.max(SHORTEST_NS[plan.clock], measure.duration / SHORTER));
-      return { ...point, id, settings: { ...point.settings, measure: { ...measure, duration } } };
+      const shorter = (ns: number): number => Math.min(ns, Math.max(SHORTEST_NS[plan.clock], ns / SHORTER));
+      // In virtual time a warm-up is as long as what it is for.
+      const warmUp = plan.clock === 'wall' ? shorter(measure.warm_up) : measure.warm_up;
+      const short = { warm_up: warmUp, duration: shorter(measure.duration) };
+      return { ...point, id, settings: { ...point.settings, measure: short } };
     });
   const dimensions = plan.dimensions.map(({ name }) => ({ name, values: kept.get(name) ?? [] }));
   // Where the conclusion is to be drawn may be gone.

@@ -3,7 +3,7 @@ import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { err, ok } from '@remio/base';
 import type { BaseReader } from './base/base-topology.js';
-import { FRAME_HOPS, type Run } from './outcome.js';
+import { FRAME_HOPS, type Outcome, PROCESS_GROUPS, type Run } from './outcome.js';
 import type { Plan } from './plan.js';
 import { platformFile } from './platform.js';
 import type { SensitivityFigure } from './sensitivity.js';
@@ -179,6 +179,10 @@ const exact = (_: string, value: unknown): unknown =>
       ? Number(value)
       : `0x${value.toString(16)}`;
 
+/** CPUs' worth of time of the processes of a group; nothing in virtual time. */
+const cpusOf = ({ processes }: Outcome, group: string): number | '' =>
+  processes?.reduce((sum, process) => sum + (process.group === group ? process.cpus : 0), 0) ?? '';
+
 const HOP_COLUMNS = ['trap', 'interrupt', 'queue', 'service', 'return'] as const;
 
 /** Rows for spreadsheets and scripts: a line a run. Times are nanoseconds. */
@@ -204,7 +208,7 @@ function csvOf(plan: Plan, runs: readonly Run[]): string {
     ...HOP_COLUMNS.map((hop) => `hop_${hop}_ns`),
     'backend_busy',
     ...FRAME_HOPS.map((hop) => `${hop}_p50_ns`),
-    'process_cpus',
+    ...PROCESS_GROUPS.map((group) => `${group.replaceAll(' ', '_')}_cpus`),
     'machine_load',
     'faults',
     'events',
@@ -235,7 +239,7 @@ function csvOf(plan: Plan, runs: readonly Run[]): string {
       ...HOP_COLUMNS.map((hop) => hops?.[hop] ?? ''),
       backends === undefined ? '' : backends.guest + backends.hypervisor,
       ...FRAME_HOPS.map((hop) => outcome.frames?.[hop].p50 ?? ''),
-      outcome.processes?.reduce((sum, process) => sum + process.cpus, 0) ?? '',
+      ...PROCESS_GROUPS.map((group) => cpusOf(outcome, group)),
       outcome.machineLoad ?? '',
       outcome.faults,
       outcome.events ?? '',

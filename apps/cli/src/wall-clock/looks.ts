@@ -1,4 +1,4 @@
-import type { FrameHop, FrameHops, ProcessUse, Role } from '@remio/experiments';
+import type { FrameHop, FrameHops, ProcessGroup, ProcessUse, Role } from '@remio/experiments';
 import type { LatencySummary } from '@remio/telemetry';
 import { isBackend, type Topology } from '@remio/topology';
 import type { Placed } from '../placement.js';
@@ -53,7 +53,7 @@ export function measuredBetween(
     processes: [...last.cpu].map(
       ([name, time]): ProcessUse => ({
         name,
-        group: groups.get(name) ?? name,
+        group: groups.get(name) ?? 'hypervisor',
         vms: processes.find((process) => process.name === name)?.vms.map((vm) => vm.name) ?? [],
         cpus: (time - (first.cpu.get(name) ?? 0)) / duration,
       }),
@@ -62,7 +62,7 @@ export function measuredBetween(
 }
 
 /** What the VMs of a process do. */
-function groupOf({ part, vms }: Placed, roles: ReadonlyMap<string, Role>): string {
+function groupOf({ part, vms }: Placed, roles: ReadonlyMap<string, Role>): ProcessGroup {
   if (part === 'backend-vm') return 'backends';
   const only = (role: Role): boolean => vms.every(({ name }) => roles.get(name) === role);
   return only('noisy') ? 'noisy frontends' : only('other') ? 'others' : 'frontends';

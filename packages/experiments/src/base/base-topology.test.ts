@@ -143,6 +143,16 @@ describe('an experiment on a topology of its own', () => {
     expect(topology?.vms.at(-1)).toMatchObject({ program: { name: 'drivers' }, remioDevs: [{ name: 'net2' }] });
   });
 
+  it('has no use for a console that is the command’s, on the wall clock', () => {
+    const tty = end('net2', 3, 'backend', 'device: { type: console, ports: [{ stdio: true }] }');
+    const net = end('net2', 3, 'backend', 'device: { type: net, switch: lan }');
+    writeFileSync(join(directory, 'stdio.yaml'), TOPOLOGY.replace(net, tty));
+    const named = EXPERIMENT.replace('{ depth: 2 }', '{ vms: [guest0, guest1] }').replace('mine.yaml', 'stdio.yaml');
+    expect(readPlan(`${named}clock: wall\n`, file).text).toContain(
+      'VM io has standard input and output, which are the experiment’s',
+    );
+  });
+
   it('compares topologies with each other', () => {
     writeFileSync(join(directory, 'other.yaml'), TOPOLOGY.replace('cpus: 8', 'cpus: 16'));
     const plan = planOf('sweep: { platforms: { small: {}, large: { base: other.yaml } } }');

@@ -1,7 +1,7 @@
 import { HOP_TEXT, HOPS } from '@remio/world';
 import * as vega from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
-import { FRAME_HOPS } from '../outcome.js';
+import { FRAME_HOPS, PROCESS_GROUPS } from '../outcome.js';
 import type { Plan } from '../plan.js';
 import { labelOf, meanOf, nameOf, type PointSummary, show } from '../summary.js';
 import { fitUsl, type Usl, uslThroughput } from '../usl.js';
@@ -445,8 +445,8 @@ function frames(series: readonly Series[], x: X): Spec | undefined {
 function processes(series: readonly Series[], x: X): Spec | undefined {
   const rows: Row[] = series.flatMap(({ label, points }) =>
     points.flatMap((summary) => {
-      const groups = [...new Set((summary.outcomes[0]?.processes ?? []).map(({ group }) => group))];
-      return groups.map((group, order) => ({
+      const there = new Set(summary.outcomes.flatMap(({ processes: all }) => all?.map(({ group }) => group) ?? []));
+      return PROCESS_GROUPS.filter((group) => there.has(group)).map((group, order) => ({
         facet: label,
         x: x.of(summary),
         kind: group,
@@ -462,10 +462,16 @@ function processes(series: readonly Series[], x: X): Spec | undefined {
     name: 'process-cpus',
     title: 'What the processes took of the machine',
     caption: 'CPUs’ worth of time in the time that counts: 1 is one CPU all the time. runs.json has each process.',
-    spec: stacked(series, x, rows, [...new Set(rows.map((row) => String(row['kind'])))], {
-      field: 'y',
-      type: 'quantitative',
-      title: 'CPUs',
-    }),
+    spec: stacked(
+      series,
+      x,
+      rows,
+      PROCESS_GROUPS.filter((group) => rows.some((row) => row['kind'] === group)),
+      {
+        field: 'y',
+        type: 'quantitative',
+        title: 'CPUs',
+      },
+    ),
   };
 }

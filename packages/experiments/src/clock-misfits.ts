@@ -1,4 +1,4 @@
-import type { Topology } from '@remio/topology';
+import { type Topology, usesStdio } from '@remio/topology';
 import type { Misfit } from './base/misfits.js';
 
 /** Device models that have nothing to do with their host, or that virtual time has its own host for. */
@@ -26,4 +26,14 @@ export function virtualMisfits(topology: Topology): readonly Misfit[] {
     }),
   );
   return [...memories, ...devices];
+}
+
+/** What of a topology cannot be in an experiment on the wall clock. */
+export function wallMisfits(topology: Topology): readonly Misfit[] {
+  return topology.vms
+    .filter((vm) => usesStdio([vm]))
+    .map(({ name }) => {
+      const what = `VM ${name} has standard input and output, which are the experiment’s`;
+      return { path: `vms.${name}`, message: `${what}: name it in \`workload.vms\`, or give its console another end` };
+    });
 }
