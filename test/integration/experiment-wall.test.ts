@@ -50,7 +50,7 @@ describe('remio experiment on the wall clock', () => {
     expect(leftBehind(running.process.pid)).toEqual([]);
   });
 
-  it('reports a point whose process ends, with its logs, and makes the others', async () => {
+  it('reports points whose process ends, or whose clients never get ready, with their logs, and makes the others', async () => {
     const end = "{ console.error('out of order'); process.exit(7); }";
     writeFileSync(join(directory, 'at-boot.mjs'), `export default () => ${end};\n`);
     writeFileSync(join(directory, 'later.mjs'), `export default () => async () => setTimeout(() => ${end}, 300);\n`);
@@ -70,20 +70,33 @@ vms:
       - { name: disk, type: frontend, bind_key: 0, interrupt: 79, window: { base: 0xa003e00 }, shmem: { memory: disk, base: 0xd0000000 } }
 `;
     writeFileSync(join(directory, 'good.yaml'), platform('dispatcher'));
-    for (const name of ['at-boot', 'later']) {
+    writeFileSync(join(directory, 'never.mjs'), 'export default () => () => new Promise(() => {});\n');
+    for (const name of ['at-boot', 'later', 'never']) {
       writeFileSync(join(directory, `${name}.yaml`), platform(`{ module: ${name}.mjs }`));
     }
     const file = join(directory, 'some-end.yaml');
     writeFileSync(
       file,
-      'name: some-end\ntitle: Some end\nclock: wall\nsweep: { base: [at-boot.yaml, later.yaml, good.yaml] }\nrepetitions: 1\nmeasure: { warm_up: 20ms, duration: 100ms }\n',
+      `name: some-end
+title: Some end
+clock: wall
+measure: { warm_up: 20ms, duration: 100ms }
+repetitions: 1
+sweep:
+  back:
+    at boot: { base: at-boot.yaml }
+    later: { base: later.yaml }
+    never: { base: never.yaml, measure.patience: 1s }
+    good: { base: good.yaml }
+`,
     );
     const out = join(directory, 'some-end');
     const { code, stdout, stderr } = await remio('experiment', file, '--out', out);
     expect(code).toBe(1);
-    expect(stderr).toContain('base = at-boot.yaml: back ended before it was ready');
-    expect(stderr).toContain('base = later.yaml: process back ended (exit code 7)');
-    expect(stdout).toContain('2 runs failed; the report says why');
+    expect(stderr).toContain('back = at boot: back ended before it was ready');
+    expect(stderr).toContain('back = later: process back ended (exit code 7)');
+    expect(stderr).toContain('back = never: front not ready after 1 s');
+    expect(stdout).toContain('3 runs failed; the report says why');
     for (const run of ['point-0-0', 'point-1-0']) {
       expect(readFileSync(join(out, 'logs', run, 'back.log'), 'utf8')).toContain('out of order');
     }

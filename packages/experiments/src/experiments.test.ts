@@ -168,7 +168,10 @@ ${extra}`).points;
 
   it('an open loop gets the rate that it asks for, below saturation', async () => {
     const { settings } = point('workload: { rate: 3000, depth: 32 }\n');
-    const { throughput } = await runPoint({ ...settings, measure: { warm_up: 5e6, duration: 200e6 } }, 1);
+    const { throughput } = await runPoint(
+      { ...settings, measure: { ...settings.measure, warm_up: 5e6, duration: 200e6 } },
+      1,
+    );
     expect(Math.abs(throughput / 3000 - 1)).toBeLessThan(0.15);
   });
 

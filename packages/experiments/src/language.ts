@@ -72,6 +72,10 @@ export const noisySchema = workloadSchema.extend({
 export const measureSchema = z.strictObject({
   warm_up: nanoseconds.default(2_000_000),
   duration: nanoseconds.refine((value) => value > 0, 'expected some time').default(20_000_000),
+  patience: nanoseconds
+    .refine((value) => value > 0, 'expected some time')
+    .default(1000e9)
+    .describe('After which a run has failed that is not ready, or does not end'),
 });
 
 /** Instead of the board's: cycles. */

@@ -80,7 +80,7 @@ const BESIDE_BASE: readonly string[] = ['disk', 'slots'];
 /** Sections that name VMs of a base topology. */
 const NAMES_VMS: readonly string[] = ['workload', 'noisy'];
 /** On the wall clock a process takes a while until it runs at its speed, and others get in its way now and then. */
-const WALL_MEASURE = { warm_up: '1s', duration: '2s' } as const;
+const WALL_MEASURE = { warm_up: '1s', duration: '2s', patience: '120s' } as const;
 
 /**
  * Reads and checks an experiment: nothing runs that cannot.

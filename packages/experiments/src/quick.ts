@@ -29,7 +29,7 @@ export function quickPlan(plan: Plan): Plan {
       const shorter = (ns: number): number => Math.min(ns, Math.max(SHORTEST_NS[plan.clock], ns / SHORTER));
       // In virtual time a warm-up is as long as what it is for.
       const warmUp = plan.clock === 'wall' ? shorter(measure.warm_up) : measure.warm_up;
-      const short = { warm_up: warmUp, duration: shorter(measure.duration) };
+      const short = { ...measure, warm_up: warmUp, duration: shorter(measure.duration) };
       return { ...point, id, settings: { ...point.settings, measure: short } };
     });
   const dimensions = plan.dimensions.map(({ name }) => ({ name, values: kept.get(name) ?? [] }));

@@ -17,9 +17,7 @@ import { type Platform, platformOf } from './platform.js';
 /** Costs of a point, each multiplied by a factor: for the analysis of what a conclusion hangs on. */
 export type Factors = Readonly<Record<string, number>>;
 
-/** Nanoseconds of virtual time after which a point has failed. */
-const UNTIL = 1000e9;
-/** Events after which it has. */
+/** Events after which a point has failed. */
 const EVENTS_MAX = 500_000_000;
 /** Nanoseconds between the moment at which every client is ready and that at which they begin. */
 const HEAD_START = 100_000;
@@ -108,7 +106,7 @@ class PointRun {
     this.#world = World.create({
       topology,
       costs: { ...model, figures },
-      until: UNTIL,
+      until: settings.measure.patience,
       eventsMax: EVENTS_MAX,
       program: (vm, world) => {
         const options = this.#load(vm);
@@ -136,7 +134,7 @@ class PointRun {
       const missing = [...this.#open].slice(0, 3).join(', ');
       const what = {
         idle: 'everybody waits for something that cannot happen any more',
-        'time-limit': `it took more than ${UNTIL / 1e9} s of virtual time`,
+        'time-limit': `it took more than ${this.#settings.measure.patience / 1e9} s of virtual time`,
         'event-limit': `more than ${EVENTS_MAX} events happened`,
         stopped: 'it was stopped',
       }[ending];

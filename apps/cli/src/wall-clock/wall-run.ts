@@ -29,12 +29,10 @@ export interface WallRunOptions {
   readonly logs: string;
 }
 
-/** Milliseconds in which every client has to be ready, from the boot on. */
-const READY_MS = 120_000;
+/** Milliseconds that a timer of Node can wait. */
+const TIMEOUT_MS_MAX = 0x7fff_ffff;
 /** Milliseconds between the moment at which every client is ready and that at which they begin: all have been told by then. */
 const HEAD_START_MS = 100;
-/** Milliseconds in which what is in flight at the end has to end. */
-const END_MS = 30_000;
 /** Milliseconds until the end of a process counts as a failure: Ctrl-C in a terminal ends them as well as the command. */
 const DOUBT_MS = 100;
 
@@ -107,23 +105,16 @@ class WallRun {
   }
 
   async #measure(platform: RunningPlatform, load: number): Promise<Outcome> {
-    const { warm_up: warmUp, duration } = this.#settings.measure;
-    await this.#before(
-      READY_MS,
-      this.#ready.promise,
-      () => `not ready after ${READY_MS / 1000} s: ${some(this.#notReady)}`,
-    );
+    const { warm_up: warmUp, duration, patience } = this.#settings.measure;
+    const late = (open: ReadonlySet<string>, what: string): string => `${some(open)} ${what} after ${patience / 1e9} s`;
+    await this.#before(patience, this.#ready.promise, () => late(this.#notReady, 'not ready'));
     const at = now() + HEAD_START_MS * 1e6;
     const message: StartMessage = { kind: 'start', at };
     for (const { name, part } of platform.processes)
       if (part === 'frontend-vm') platform.supervisor.tell(name, message);
     const first = await this.#look(platform, at + warmUp);
     const last = await this.#look(platform, at + warmUp + duration);
-    await this.#before(
-      END_MS,
-      this.#ended.promise,
-      () => `${some(this.#open)} did not end within ${END_MS / 1000} s after the time that counts`,
-    );
+    await this.#before(patience, this.#ended.promise, () => late(this.#open, 'at work still'));
     await platform.stopVms();
     const reports = (await platform.query('reports')) as Reports;
     const made = loadOutcome(this.#settings, this.#roles, this.#reports);
@@ -148,12 +139,12 @@ class WallRun {
   }
 
   /** Waits for something, as long as nothing fails and nobody stops it. @throws PointFailed */
-  async #before(ms: number, what: Promise<unknown>, late: () => string): Promise<void> {
+  async #before(ns: number, what: Promise<unknown>, late: () => string): Promise<void> {
     const { signal } = this.#options;
     let timer: NodeJS.Timeout | undefined;
     let stop = (): void => {};
     const over = new Promise<string>((resolve) => {
-      if (Number.isFinite(ms)) timer = setTimeout(() => resolve(late()), ms);
+      if (Number.isFinite(ns)) timer = setTimeout(() => resolve(late()), Math.min(ns / 1e6, TIMEOUT_MS_MAX));
       stop = () => resolve('stopped');
       if (signal.aborted) stop();
       else signal.addEventListener('abort', stop);

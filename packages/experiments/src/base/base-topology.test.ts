@@ -213,7 +213,7 @@ describe('an experiment on a topology of its own', () => {
 describe('an experiment on the wall clock', () => {
   it('counts for seconds unless it says otherwise', () => {
     const { plan } = readPlan('name: a\ntitle: A\nclock: wall\n', file);
-    expect(plan?.points[0]?.settings.measure).toEqual({ warm_up: 1_000_000_000, duration: 2_000_000_000 });
+    expect(plan?.points[0]?.settings.measure).toMatchObject({ warm_up: 1_000_000_000, duration: 2_000_000_000 });
   });
 
   it.each([
