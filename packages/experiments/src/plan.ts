@@ -239,7 +239,7 @@ class PointMaker {
     if (base === undefined) return { settings: parsed.data, last, sets: [] };
     const made = this.#bases.make(base, places.get(BASE_PARAMETER) ?? ['base'], topology);
     if (made === undefined) return undefined;
-    return { settings: { ...parsed.data, base: { file: made.file, text: made.text } }, last, sets: made.places };
+    return { settings: { ...parsed.data, base: { file: made.file, text: made.text } }, last, sets: made.sets };
   }
 
   /** Whether what is set goes together: a platform is described, or comes from a topology. */
@@ -270,7 +270,13 @@ class PointMaker {
 
   /** Checks a point's topology, as any other is. */
   #checkPlatform({ settings, last, sets }: Made, at: Point['at']): void {
-    const { topology, problems } = platformOf(settings);
+    const { topology, problems, idle } = platformOf(settings);
+    for (const { at: place, path, places } of sets) {
+      if (!places.every((set) => idle.some((end) => leadsTo(showPath(end), showPath(set))))) continue;
+      const why = 'the workload has its own way there, or does not use the device';
+      const message = `${TOPOLOGY_PREFIX}${path} makes no difference: ${why}`;
+      this.#tell(place, message, message);
+    }
     const onClock = this.#file.clock === 'wall' ? wallMisfits : virtualMisfits;
     const unreal = topology === undefined ? [] : onClock(topology);
     for (const misfit of [...problems, ...unreal]) {
@@ -296,7 +302,7 @@ interface Made {
   readonly settings: Settings;
   /** Where the last parameter of the point stands in the file. */
   readonly last: Path;
-  readonly sets: SetTopology['places'];
+  readonly sets: SetTopology['sets'];
 }
 
 /** Whether one path is another or leads to it. */

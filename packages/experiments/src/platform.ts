@@ -2,7 +2,7 @@ import { loadBoard, SYNTHETIC_CPUS_MAX } from '@remio/board';
 import { BUILTIN_PROGRAMS, parseTopology, type Topology } from '@remio/topology';
 import { dataOf, parseRaw, textOf } from './base/base-topology.js';
 import { type Misfit, misfits } from './base/misfits.js';
-import { isMapping } from './base/topology-path.js';
+import { isMapping, type Place } from './base/topology-path.js';
 import { type Role, type Target, withWorkload } from './base/with-workload.js';
 import type { Settings } from './language.js';
 import { PAGE, queueSizeFor, roomFor } from './room.js';
@@ -103,6 +103,8 @@ export interface Platform {
   readonly roles: ReadonlyMap<string, Role>;
   /** Devices of the base topology that the workload does not use, and which are therefore not there. */
   readonly leftOut: readonly string[];
+  /** What of the base topology makes no difference, for the workload has its own way, or does not use it. */
+  readonly idle: readonly Place[];
 }
 
 /** The topology of a point, checked as any other is. */
@@ -119,18 +121,18 @@ function described(settings: Settings): Platform {
     files: { exists: () => true, imageProblem: () => undefined, directoryProblem: () => undefined },
   });
   const roles = new Map((parsed.topology?.vms ?? []).map(({ name }) => [name, roleByName(name)]));
-  return { ...checked(parsed, settings), roles, leftOut: [] };
+  return { ...checked(parsed, settings), roles, leftOut: [], idle: [] };
 }
 
 const roleByName = (name: string): Role =>
   name.startsWith(BACKEND) ? 'backend' : name.startsWith(NOISY) ? 'noisy' : 'frontend';
 
 function based(settings: Settings, file: string): Platform {
-  const { data, roles, leftOut } = loadedBase(settings);
+  const { data, roles, leftOut, idle } = loadedBase(settings);
   const { topology, problems } = checked(parseRaw({ file, text: textOf(data) }), settings);
   const more = topology === undefined ? [] : misfits(topology, roles, settings);
   const all = [...problems, ...more];
-  return { ...(topology === undefined || all.length > 0 ? {} : { topology }), problems: all, roles, leftOut };
+  return { ...(topology === undefined || all.length > 0 ? {} : { topology }), problems: all, roles, leftOut, idle };
 }
 
 function checked(

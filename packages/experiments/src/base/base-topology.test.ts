@@ -181,6 +181,13 @@ describe('an experiment on a topology of its own', () => {
     ['sweep:\n  topology.vms.io.cpus: [1, 9]', 7, 'topology.vms.io.cpus = 9: vms.io.cpus: VM io wants 9 CPUs'],
     ['sweep:\n  a: { x: { topology.vms.io.pcus: 1 } }\n', 7, 'there is no field `pcus` here [schema]'],
     ['sweep: { topology.shared_memories.disk1.size: [64KiB] }', 6, 'has 65536 bytes; for 1 vCPU with depth 2'],
+    ['sweep: { topology.vms.guest1.program: [idle] }', 6, 'topology.vms.guest1.program makes no difference'],
+    [
+      'sweep: { topology.vms.*.remio_devs.net0.ring.packed: [true] }',
+      6,
+      'makes no difference: the workload has its own',
+    ],
+    ['sweep: { topology.vms.guest1.remio_devs.*.queue_vcpus: [[0]] }', 6, 'makes no difference'],
     ['platform: { frontends: 3 }', 6, '`platform.frontends`: the platform is that of mine.yaml'],
     ['noisy: { frontends: 3 }', 6, 'name them: `noisy: { vms: [PATTERN] }`'],
     ['noisy: { vms: [neighbour] }', 6, 'there is no VM neighbour; there are io, guest0'],

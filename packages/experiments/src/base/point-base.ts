@@ -14,7 +14,7 @@ export interface TopologySet {
 /** A topology with everything set, and where each value went. */
 export interface SetTopology extends RawTopology {
   /** In the order in which they were set. */
-  readonly places: readonly { readonly at: Path; readonly places: readonly Place[] }[];
+  readonly sets: readonly (TopologySet & { readonly places: readonly Place[] })[];
 }
 
 /** The topologies that an experiment's points start from: each is read and checked once, and its mistakes are told once. */
@@ -44,7 +44,7 @@ export class PointBases {
     const known = this.#known.get(name);
     if (known === undefined) return undefined;
     let { data } = known;
-    const places: { readonly at: Path; readonly places: readonly Place[] }[] = [];
+    const made: (TopologySet & { readonly places: readonly Place[] })[] = [];
     for (const set of sets) {
       const result = setAt(data, set.path, set.value);
       if (!result.ok) {
@@ -55,9 +55,9 @@ export class PointBases {
         return undefined;
       }
       ({ data } = result);
-      places.push({ at: set.at, places: result.places });
+      made.push({ ...set, places: result.places });
     }
-    return { file: known.base.file, text: textOf(data), places };
+    return { file: known.base.file, text: textOf(data), sets: made };
   }
 
   #open(name: string, at: Path): { readonly base: BaseFile; readonly data: unknown } | undefined {

@@ -1,5 +1,5 @@
 import { entriesOf } from './base-topology.js';
-import { globOf, isMapping } from './topology-path.js';
+import { globOf, isMapping, type Place } from './topology-path.js';
 
 type Mapping = Readonly<Record<string, unknown>>;
 
@@ -22,6 +22,8 @@ export interface Loaded {
   readonly roles: ReadonlyMap<string, Role>;
   /** Devices that nobody uses, and which are therefore not there. */
   readonly leftOut: readonly string[];
+  /** What of the topology makes no difference under load: ends that are not there, and what the workload replaces. */
+  readonly idle: readonly Place[];
 }
 
 /**
@@ -40,6 +42,7 @@ export function withWorkload(data: unknown, workload: Target, noisy: Target): Lo
   const used = new Map<string, { readonly cpus: number; readonly queueSize: number }>();
   /** By device: its name. */
   const leftOut = new Map<string, string>();
+  const idle: Place[] = [];
   for (const [name, vm] of vms) {
     const target = targetOf(name, vm, workload, noisy);
     const ends = endsOf(vm, 'frontend');
@@ -47,6 +50,7 @@ export function withWorkload(data: unknown, workload: Target, noisy: Target): Lo
     roles.set(name, mine.length > 0 ? (target === noisy ? 'noisy' : 'frontend') : servesAny(vm) ? 'backend' : 'other');
     if (target === undefined || ends.length === 0) continue;
     programs.set(name, mine.length > 0 ? 'load' : 'idle');
+    idle.push(['vms', name, 'program']);
     for (const end of ends) {
       if (mine.includes(end)) used.set(keyOf(end), { cpus: cpusOf(vm), queueSize: target.queueSize });
       else leftOut.set(keyOf(end), deviceOf(end));
@@ -54,6 +58,11 @@ export function withWorkload(data: unknown, workload: Target, noisy: Target): Lo
   }
   const changed = vms.map(([name, vm]) => {
     if (vm['remio_devs'] === undefined) return [name, vm] as const;
+    allEnds(vm).forEach((end, n) => {
+      const place = ['vms', name, 'remio_devs', n];
+      if (leftOut.has(keyOf(end))) idle.push(place);
+      else if (programs.has(name)) idle.push(...REPLACED.map((field) => [...place, field]));
+    });
     const ends = allEnds(vm)
       .filter((end) => !leftOut.has(keyOf(end)))
       .map((end) => {
@@ -70,7 +79,8 @@ export function withWorkload(data: unknown, workload: Target, noisy: Target): Lo
   });
   const whole = isMapping(data) ? data : {};
   const hosts = hostsOf(whole['hosts'], roles);
-  return { data: { ...whole, vms: Object.fromEntries(changed), ...hosts }, roles, leftOut: [...leftOut.values()] };
+  const loaded = { ...whole, vms: Object.fromEntries(changed), ...hosts };
+  return { data: loaded, roles, leftOut: [...leftOut.values()], idle };
 }
 
 const allEnds = (vm: Mapping): readonly Mapping[] => (vm['remio_devs'] as readonly Mapping[] | undefined) ?? [];
@@ -97,8 +107,11 @@ const uses = ({ families }: Target, served: Mapping | undefined): boolean => {
   return isMapping(device) && families.includes(String(device['type']));
 };
 
+/** Of a frontend's end: what the workload has its own way for. Each vCPU has a queue. */
+const REPLACED = ['driver', 'repeat', 'queue_vcpus'] as const;
+
 /** A frontend's end that the workload drives. */
-const drivenEnd = ({ driver: _, repeat: __, ...end }: Mapping): Mapping => end;
+const drivenEnd = ({ driver: _, repeat: __, queue_vcpus: ___, ...end }: Mapping): Mapping => end;
 
 /** A backend's end: a disk has a queue for each vCPU that uses it, with room for its requests, unless its topology says otherwise. */
 function servedEnd(end: Mapping, { cpus, queueSize }: { readonly cpus: number; readonly queueSize: number }): Mapping {
