@@ -1,4 +1,4 @@
-import { hex } from '@remio/base';
+import { hex, numberOf } from '@remio/base';
 import type { Aarch64Trap, MmioAccess } from './traps.js';
 
 /** ESR_ELx fields (Arm ARM D24.2.40). */
@@ -28,6 +28,9 @@ export const DFSC_SYNC_EXTERNAL = 0x10n;
 
 /** Guest-physical addresses that HPFAR_EL2 can show here: 48 bits. */
 export const IPA_LIMIT = 1n << 48n;
+
+/** Bytes of a page: HPFAR_EL2 holds the number of one, from bit 4 on. */
+const PAGE = 4096;
 
 /** x0..x30; 31 is the zero register in a load or store. */
 export const XZR = 31;
@@ -71,7 +74,8 @@ export function encodeDataAbort(access: MmioAccess, pc: bigint): Aarch64Trap | u
     arch: 'aarch64',
     esr: dataAbortEsr(access),
     far: access.address,
-    hpfar: (access.address >> 12n) << 4n,
+    // Exact: the address has 48 bits.
+    hpfar: BigInt(Math.floor(numberOf(access.address) / PAGE) * 16),
     pc,
     source: access.write ? access.value : 0n,
   };

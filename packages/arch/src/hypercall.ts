@@ -1,5 +1,6 @@
 import { toU64 } from '@remio/base';
 import { SMCCC_VND_HYP_SRVC64 } from './aarch64.js';
+import { HC_REMIO } from './bao.js';
 import { SBI_EID_BAO } from './riscv64.js';
 import type { Arch, Conduit, HypercallFrame } from './traps.js';
 
@@ -13,6 +14,9 @@ export interface BaoCall {
   readonly value: bigint;
   readonly id: bigint;
 }
+
+/** The function id of the call that every remote access makes twice. */
+const REMIO_FUNCTION = SMCCC_VND_HYP_SRVC64 | HC_REMIO;
 
 /** Where a Bao hypercall's parts lie in a {@link HypercallFrame}'s registers (positions in x0..x6 or a0..a7). */
 export interface HypercallLayout {
@@ -44,11 +48,10 @@ export const DEFAULT_CONDUIT: Readonly<Record<Arch, Conduit>> = { aarch64: 'hvc'
  * @param before x0..x6 or a0..a7 before the guest loads its arguments; zeros if absent
  */
 export function hypercallRegisters(arch: Arch, call: BaoCall, before?: readonly bigint[]): bigint[] {
-  const { dm, addr, op, value, id } = call;
-  const at = (n: number): bigint => before?.[n] ?? 0n;
-  return arch === 'aarch64'
-    ? [SMCCC_VND_HYP_SRVC64 | call.nr, dm, addr, op, value, id, at(6)]
-    : [dm, addr, op, value, id, at(5), call.nr, SBI_EID_BAO];
+  const { nr, dm, addr, op, value, id } = call;
+  if (arch === 'riscv64') return [dm, addr, op, value, id, before?.[5] ?? 0n, nr, SBI_EID_BAO];
+  const function_ = nr === HC_REMIO ? REMIO_FUNCTION : SMCCC_VND_HYP_SRVC64 | nr;
+  return [function_, dm, addr, op, value, id, before?.[6] ?? 0n];
 }
 
 /** A frame as hardware shows it after an HVC (PC past it) or ECALL (PC at it) at `at`. */

@@ -1,5 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { AssertionError, assert, hex, isAccessWidth, Prng, signExtend, toU64, truncate, U64_MAX } from './index.js';
+import {
+  AssertionError,
+  assert,
+  hex,
+  isAccessWidth,
+  low32,
+  numberOf,
+  Prng,
+  signExtend,
+  toU64,
+  truncate,
+  U64_MAX,
+} from './index.js';
 
 describe('64-bit values', () => {
   it('are cut to the width of an access', () => {
@@ -15,6 +27,15 @@ describe('64-bit values', () => {
     expect(signExtend(0x8000_0000n, 4, 8)).toBe(0xffff_ffff_8000_0000n);
     expect(signExtend(0x80n, 1, 4)).toBe(0xffff_ff80n);
     expect(signExtend(0x7fn, 1, 8)).toBe(0x7fn);
+  });
+
+  it('takes registers apart into numbers', () => {
+    for (const value of [0n, 1n, 0xffff_ffffn, 0x1_0000_0000n, 0x8765_4321_9abcn, BigInt(Number.MAX_SAFE_INTEGER)]) {
+      expect(numberOf(value)).toBe(Number(value));
+      expect(low32(value)).toBe(Number(value & 0xffff_ffffn));
+    }
+    expect(low32(U64_MAX)).toBe(0xffff_ffff);
+    expect(numberOf(U64_MAX)).toBeGreaterThan(Number.MAX_SAFE_INTEGER);
   });
 
   it('wrap at 2^64', () => {

@@ -11,7 +11,7 @@ import {
   REMIO_HYP_READ,
   REMIO_HYP_WRITE,
 } from '@remio/arch';
-import { type RequestId, requestId } from '@remio/base';
+import { numberOf, type RequestId, requestId } from '@remio/base';
 import type { GuestCpu } from './program.js';
 
 /** A request as a backend gets it. */
@@ -39,7 +39,10 @@ export type AskResult =
 const EMPTY: AskResult = { kind: 'empty' };
 
 const registersOf = (arch: Arch, dm: number, op: bigint, addr: bigint, value: bigint, id: bigint): readonly bigint[] =>
-  hypercallRegisters(arch, { nr: HC_REMIO, dm: BigInt(dm), addr, op, value, id });
+  hypercallRegisters(arch, { nr: HC_REMIO, dm: DMS[dm] ?? BigInt(dm), addr, op, value, id });
+
+/** Device numbers as registers hold them. */
+const DMS: readonly bigint[] = Array.from({ length: 256 }, (_, dm) => BigInt(dm));
 
 /** Registers of ASK: the oldest request that is pending on a device. They are the same for every ASK. */
 export const askRegisters = (arch: Arch, dm: number): readonly bigint[] =>
@@ -57,7 +60,7 @@ export function askResult(arch: Arch, dm: number, registers: readonly bigint[]):
     addr: registers[outputs] ?? 0n,
     write: registers[outputs + 1] !== REMIO_HYP_READ,
     value: registers[outputs + 2] ?? 0n,
-    width: Number(registers[outputs + 3] ?? 0n),
+    width: numberOf(registers[outputs + 3] ?? 0n),
     id: requestId(registers[outputs + 4] ?? 0n),
     more: registers[outputs + 5] !== 0n,
   };

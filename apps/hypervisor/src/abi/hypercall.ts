@@ -10,7 +10,7 @@ import {
   SMCCC_VND_HYP_SRVC32,
   SMCCC_VND_HYP_SRVC64,
 } from '@remio/arch';
-import { toU64 } from '@remio/base';
+import { low32, toU64 } from '@remio/base';
 
 /** A hypercall, told apart by who serves it. */
 export type Hypercall =
@@ -40,7 +40,7 @@ export function decodeHypercall(frame: HypercallFrame): Hypercall {
     return eid === SBI_EID_BAO ? { service: 'bao', call: baoCall(frame, fid) } : { service: 'sbi', eid, fid };
   }
   // A function id is 32 bits: the upper half of x0 does not count (SMCCC 2.5).
-  const fid = Number(BigInt.asUintN(32, r[0] ?? 0n));
+  const fid = low32(r[0] ?? 0n);
   const number = fid & FN_NUM_MASK;
   switch (fid - number) {
     case STD_SRVC32:
@@ -80,7 +80,7 @@ export const pcAfterCall = (frame: HypercallFrame): bigint =>
 /**
  * Registers after a Bao hypercall: the outputs first, where the call has some, then the result over them.
  * @param ret signed result code
- * @param out the six outputs of a successful ASK
+ * @param out the six outputs of a successful ASK, unsigned
  */
 export function encodeBaoResult(
   frame: HypercallFrame,
@@ -90,10 +90,10 @@ export function encodeBaoResult(
   const registers = frame.registers.slice();
   const { outputs, result } = HYPERCALL_LAYOUT[frame.arch];
   if (out !== undefined) {
-    for (let n = 0; n < out.length; n += 1) registers[outputs + n] = toU64(out[n] ?? 0n);
+    for (let n = 0; n < out.length; n += 1) registers[outputs + n] = out[n] ?? 0n;
   }
   if (frame.arch === 'riscv64') registers[0] = 0n;
-  registers[result] = toU64(ret);
+  registers[result] = ret === 0n ? ret : toU64(ret);
   return { registers, pc: pcAfterCall(frame) };
 }
 

@@ -19,7 +19,7 @@ import {
   type InterruptController,
   type MmioAccess,
 } from '@remio/arch';
-import { type Result, restoring } from '@remio/base';
+import { numberOf, type Result, restoring } from '@remio/base';
 import {
   accessValue,
   bitsOf,
@@ -44,12 +44,19 @@ const BITMAP = GIC_IRQ_LIMIT / 8 + 1;
 export class VGic implements IrqController {
   readonly #gic: Gic;
   readonly #vcpus: number;
-  /** Just past the distributor, and past the redistributors: every access of the VM is compared with them. */
-  readonly #gicdEnd: bigint;
-  readonly #gicrEnd: bigint;
+  /**
+   * Where the distributor and the redistributors begin, and just past them, as numbers (physical addresses are below
+   * 2^53): every access of the VM is compared with them.
+   */
+  readonly #gicd: number;
+  readonly #gicr: number;
+  readonly #gicdEnd: number;
+  readonly #gicrEnd: number;
   readonly #enabled = new Uint8Array(GIC_IRQ_LIMIT + 32);
   readonly #pending = new Uint8Array(GIC_IRQ_LIMIT + 32);
   readonly #target = new Uint32Array(GIC_IRQ_LIMIT);
+  /** By interrupt: how it was delivered last. */
+  readonly #deliveries: (readonly [Delivery] | undefined)[] = [];
   /** [vCPU * 32 + id] of private interrupts. */
   readonly #privateEnabled: Uint8Array;
   readonly #privatePending: Uint8Array;
@@ -58,8 +65,10 @@ export class VGic implements IrqController {
   constructor(gic: Gic, vcpus: number) {
     this.#gic = gic;
     this.#vcpus = vcpus;
-    this.#gicdEnd = gic.gicd + BigInt(gic.kind === 'gicv2' ? GICV2_GICD_SIZE : GICD_SIZE);
-    this.#gicrEnd = gic.kind === 'gicv3' ? gic.gicr + BigInt(GICR_STRIDE * vcpus) : 0n;
+    this.#gicd = Number(gic.gicd);
+    this.#gicdEnd = this.#gicd + (gic.kind === 'gicv2' ? GICV2_GICD_SIZE : GICD_SIZE);
+    this.#gicr = gic.kind === 'gicv3' ? Number(gic.gicr) : 0;
+    this.#gicrEnd = gic.kind === 'gicv3' ? this.#gicr + GICR_STRIDE * vcpus : 0;
     this.#privateEnabled = new Uint8Array(32 * vcpus);
     this.#privatePending = new Uint8Array(32 * vcpus);
   }
@@ -75,12 +84,10 @@ export class VGic implements IrqController {
   }
 
   mmio(vcpu: number, access: MmioAccess): Served | undefined {
-    const { address } = access;
-    if (address >= this.#gic.gicd && address < this.#gicdEnd) {
-      return this.#distributor(vcpu, Number(address - this.#gic.gicd), access);
-    }
-    if (this.#gic.kind === 'gicv2' || address < this.#gic.gicr || address >= this.#gicrEnd) return undefined;
-    const redistributor = Number(address - this.#gic.gicr);
+    const address = numberOf(access.address);
+    if (address >= this.#gicd && address < this.#gicdEnd) return this.#distributor(vcpu, address - this.#gicd, access);
+    if (address < this.#gicr || address >= this.#gicrEnd) return undefined;
+    const redistributor = address - this.#gicr;
     const owner = Math.floor(redistributor / GICR_STRIDE);
     const offset = redistributor % GICR_STRIDE;
     if (offset < GICR_SGI_FRAME) return served();
@@ -193,7 +200,11 @@ export class VGic implements IrqController {
     const vcpu = this.#target[irq] ?? 0;
     if (vcpu >= this.#vcpus) return NOTHING;
     this.#pending[irq] = 0;
-    return [{ vcpu, irq }];
+    const known = this.#deliveries[irq];
+    if (known?.[0].vcpu === vcpu) return known;
+    const delivery = [{ vcpu, irq }] as const;
+    this.#deliveries[irq] = delivery;
+    return delivery;
   }
 
   #deliverPrivate(vcpu: number, irq: number): readonly Delivery[] {

@@ -24,7 +24,7 @@ export class CallCounts {
 
   /** @param ret what the guest is answered */
   bao(call: BaoCall, ret: bigint): void {
-    const result = Number(ret);
+    const result = ret === 0n ? 0 : Number(ret);
     const op = call.nr === HC_REMIO ? opOf(call.op) : OTHER;
     this.#count(op, Math.max(RESULT_MIN, Math.min(RESULT_MAX, result)));
   }

@@ -12,7 +12,7 @@ import {
   REMIO_HYP_WRITE,
   REQUEST_READ,
 } from '@remio/arch';
-import { type CpuId, type RequestId, U64_MAX } from '@remio/base';
+import { type CpuId, numberOf, type RequestId, U64_MAX } from '@remio/base';
 import type { Effects } from './effects.js';
 import { ipcCall } from './ipc.js';
 import { sendDone, sendNotify } from './messages.js';
@@ -32,8 +32,8 @@ export function hypercall(core: CoreData, fx: Effects, cpu: CpuId, call: BaoCall
     return fx.result(cpu, -HC_E_INVAL_ID);
   }
   const ends = core.ends[state.vm] ?? [];
-  if (call.dm >= BigInt(ends.length)) return fx.result(cpu, -HC_E_INVAL_ARGS);
-  const dm = Number(call.dm);
+  const dm = numberOf(call.dm);
+  if (dm >= ends.length) return fx.result(cpu, -HC_E_INVAL_ARGS);
   const device = core.devices[ends[dm] ?? -1];
   if (device === undefined) return fx.result(cpu, -HC_E_FAILURE);
   const asFrontend = device.backend?.vm !== state.vm || device.backend.dm !== dm;

@@ -1,4 +1,4 @@
-import { requestId } from '@remio/base';
+import { numberOf, requestId } from '@remio/base';
 import type { CoreData, Request } from './state.js';
 
 /** Up to here a number is exact. */
@@ -36,8 +36,8 @@ export function renewId(core: CoreData, request: Request): void {
 export function slotOf(core: CoreData, id: bigint): Request | undefined {
   const { slots } = core.config;
   if (slots === 0) return undefined;
-  if (core.profile === 'reference') return id < BigInt(slots) ? core.requests[Number(id)] : undefined;
-  return core.requests[id <= SAFE ? Number(id) % slots : Number(id % BigInt(slots))];
+  if (core.profile === 'reference') return core.requests[numberOf(id)];
+  return core.requests[id <= SAFE ? numberOf(id) % slots : Number(id % BigInt(slots))];
 }
 
 /** The slot whose present use an id names. */

@@ -10,7 +10,7 @@ import {
   ISS_WNR,
   type MmioAccess,
 } from '@remio/arch';
-import { type AccessWidth, err, guestAddress, ok, type Result } from '@remio/base';
+import { type AccessWidth, err, guestAddress, low32, ok, type Result } from '@remio/base';
 import type { DecodedTrap, DecodeError } from '../decode-error.js';
 
 /** DFSC with the level cut off: translation and permission faults are emulated, all others are not. */
@@ -38,7 +38,7 @@ const WNR = Number(ISS_WNR);
 export function decodeDataAbort(trap: Aarch64Trap): Result<DecodedTrap<MmioAccess>, DecodeError> {
   const esr = trap.esr;
   // ESR_EL2 bits 31..0 hold everything of interest; ISS2 (bits 36..32) describes accesses that are refused anyway.
-  const iss = Number(BigInt.asUintN(32, esr));
+  const iss = low32(esr);
   const write = (iss & WNR) !== 0;
   if (iss >>> EC_SHIFT !== EC) return err({ reason: 'not a data abort', write });
   if ((iss & ISV) === 0) return err({ reason: 'no instruction syndrome (ISV 0)', write });
