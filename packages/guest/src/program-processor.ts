@@ -9,7 +9,7 @@ import {
   type MmioAccess,
   type MmioTrap,
 } from '@remio/arch';
-import { type AccessWidth, assert, guestAddress } from '@remio/base';
+import { type AccessWidth, assert, guestAddress, toU64 } from '@remio/base';
 import { CODE_SIZE } from './symbols.js';
 
 /** Registers that loads and stores of programs use in turn: x9..x15, or t0..t2 and t3..t6. */
@@ -28,7 +28,14 @@ const ZERO: Readonly<Record<Arch, number>> = { aarch64: 31, riscv64: 0 };
 export class ProgramProcessor {
   readonly arch: Arch;
   readonly #index: number;
+  readonly #scratch: readonly number[];
+  readonly #zero: number;
   readonly #registers = new BigUint64Array(32);
+  /** Architectural number of the first register of a hypercall, and how many there are. */
+  readonly #first: number;
+  readonly #count: number;
+  /** What they hold; kept as the list that was loaded last, since nothing else is done with them. */
+  #arguments: readonly bigint[] = [];
   #pc = 0n;
   #entry = 0n;
   /** Where the PC goes back to the entry point. */
@@ -39,6 +46,10 @@ export class ProgramProcessor {
   constructor(arch: Arch, index: number) {
     this.arch = arch;
     this.#index = index;
+    this.#first = FIRST_REGISTER[arch];
+    this.#count = HYPERCALL_REGISTERS[arch];
+    this.#scratch = SCRATCH[arch];
+    this.#zero = ZERO[arch];
   }
 
   /** Starts at `entry` with `argument` in x0, or with the hart's number in a0 and `argument` in a1. */
@@ -47,17 +58,12 @@ export class ProgramProcessor {
     this.#codeEnd = entry + BigInt(CODE_SIZE - 4);
     this.#pc = entry;
     this.#operations = 0;
-    if (this.arch === 'aarch64') this.#registers[0] = argument;
-    else {
-      this.#registers[10] = BigInt(this.#index);
-      this.#registers[11] = argument;
-    }
+    this.#arguments = this.arch === 'aarch64' ? [argument] : [BigInt(this.#index), argument];
   }
 
   /** The load or store as an instruction; a store's value is in its source register then. */
   access(address: bigint, width: AccessWidth, write: boolean, value: bigint): MmioAccess {
-    const scratch = SCRATCH[this.arch];
-    const register = scratch[this.#operations % scratch.length] ?? 9;
+    const register = this.#scratch[this.#operations % this.#scratch.length] ?? 9;
     if (write) this.write(register, value);
     const registerWidth = this.arch === 'riscv64' || width === 8 ? 8 : 4;
     return { address: guestAddress(address), width, write, register, value, signExtend: false, registerWidth };
@@ -76,15 +82,15 @@ export class ProgramProcessor {
   /** What hardware shows of an HVC or ECALL with these registers; missing ones are 0. */
   call(registers: readonly bigint[]): HypercallFrame {
     this.#operations += 1;
-    const count = HYPERCALL_REGISTERS[this.arch];
+    const count = this.#count;
     const loaded = registers.length === count ? registers : Array.from({ length: count }, (_, n) => registers[n] ?? 0n);
-    this.#load(loaded);
+    this.#arguments = loaded;
     return hypercallFrame(this.arch, loaded, this.#nextPc());
   }
 
   /** A hypercall is done: registers x0.. or a0.. and the PC as they stand now. */
   called(registers: readonly bigint[], pc: bigint): void {
-    this.#load(registers);
+    this.#arguments = registers;
     this.#pc = pc;
   }
 
@@ -95,16 +101,20 @@ export class ProgramProcessor {
   }
 
   read(register: number): bigint {
-    return register === ZERO[this.arch] ? 0n : (this.#registers[register] ?? 0n);
+    if (register === this.#zero) return 0n;
+    const argument = register - this.#first;
+    if (argument >= 0 && argument < this.#count) return this.#arguments[argument] ?? 0n;
+    return this.#registers[register] ?? 0n;
   }
 
   write(register: number, value: bigint): void {
-    if (register !== ZERO[this.arch] && register < 32) this.#registers[register] = value;
-  }
-
-  #load(registers: readonly bigint[]): void {
-    const first = FIRST_REGISTER[this.arch];
-    for (let n = 0; n < registers.length; n += 1) this.#registers[first + n] = registers[n] ?? 0n;
+    if (register === this.#zero || register >= 32) return;
+    const argument = register - this.#first;
+    if (argument >= 0 && argument < this.#count) {
+      this.#arguments = Array.from({ length: this.#count }, (_, n) =>
+        n === argument ? toU64(value) : (this.#arguments[n] ?? 0n),
+      );
+    } else this.#registers[register] = value;
   }
 
   /** Code of a program is a stretch of addresses that its PC runs through again and again. */

@@ -15,6 +15,17 @@ import {
 import { type AccessWidth, assert, Fifo, type IrqId, irqId, toU64, U64_MAX } from '@remio/base';
 import type { GuestMemory } from '@remio/guest-memory';
 import { readMemory, writeMemory } from './local-access.js';
+import {
+  access,
+  end,
+  endAccess,
+  fail,
+  giveWay,
+  hypercall,
+  type Operation,
+  type Outcome,
+  promiseOf,
+} from './operation.js';
 import { type GuestCpu, GuestFault } from './program.js';
 import { ProgramProcessor } from './program-processor.js';
 import type { Completion, Exit, Seat } from './seat.js';
@@ -33,28 +44,8 @@ export interface MachineContext {
   readonly seats: Seat[];
 }
 
-/** An operation that a program waits for. */
-type Operation =
-  | {
-      readonly kind: 'mmio';
-      readonly address: bigint;
-      readonly width: AccessWidth;
-      readonly write: boolean;
-      readonly value: bigint;
-      readonly resolve: (value: bigint) => void;
-      readonly reject: (fault: GuestFault) => void;
-    }
-  | {
-      readonly kind: 'hypercall';
-      readonly registers: readonly bigint[];
-      readonly resolve: (registers: readonly bigint[]) => void;
-    }
-  | { readonly kind: 'yield'; readonly resolve: () => void };
-
 /** Accesses to memory after which a program that never traps gives way to others. */
 export const LOCAL_BUDGET = 1024;
-
-const same = (value: bigint): bigint => value;
 
 /** Beyond every interrupt controller's range. */
 const HOST_IRQ = 0x1_0000;
@@ -98,6 +89,11 @@ export class ProgramSeat implements Seat, GuestCpu {
   /** An interrupt was taken since the tasks went to sleep. */
   #woken = false;
   #inHandler = false;
+  /** The interrupt whose handler runs. */
+  #handled: IrqId | undefined;
+  /** What happens when the running handler has ended or failed; made with each start, and deaf after the next. */
+  #handlerEnded: () => void = () => {};
+  #handlerFailed: (error: unknown) => void = () => {};
   /** The operation that an exit is open for. */
   #open: Operation | undefined;
   /** The register that the open load fills. */
@@ -149,17 +145,17 @@ export class ProgramSeat implements Seat, GuestCpu {
         assert(open.kind === 'mmio', 'an access completes a load or store');
         this.#processor.accessed(completion.register, completion.value, completion.pc);
         // What the program gets is what its destination register holds now, whatever the hypervisor wrote elsewhere.
-        open.resolve(open.write ? 0n : this.#processor.read(this.#target));
+        endAccess(open, this.#processor.read(this.#target));
         return this.#othersCanRun();
       }
       case 'hypercall': {
         assert(open.kind === 'hypercall', 'a result completes a hypercall');
         this.#processor.called(completion.registers, completion.pc);
-        open.resolve(completion.registers);
+        end(open, completion.registers);
         return this.#othersCanRun();
       }
       case 'fault':
-        if (open.kind === 'mmio') open.reject(new GuestFault(completion.cause, completion.address));
+        if (open.kind === 'mmio') fail(open, new GuestFault(completion.cause, completion.address));
         return this.#othersCanRun();
     }
   }
@@ -175,7 +171,9 @@ export class ProgramSeat implements Seat, GuestCpu {
 
   raise(irq: IrqId): void {
     if (!this.#pending.includes(irq)) this.#pending.push(irq);
-    if (this.#open === undefined && this.#on) this.onRunnable();
+    // A handler that waits for its host is not interrupted; when it has ended, the vCPU runs on.
+    const deaf = this.#inHandler && !this.#inRun && this.#queue.length === 0;
+    if (this.#open === undefined && this.#on && !deaf) this.onRunnable();
   }
 
   start(entry: bigint, argument: bigint): void {
@@ -211,16 +209,16 @@ export class ProgramSeat implements Seat, GuestCpu {
   // --- what programs use
 
   load8(address: bigint): Promise<number> {
-    return this.#load(address, 1, Number);
+    return this.#load(address, 1) as Promise<number>;
   }
   load16(address: bigint): Promise<number> {
-    return this.#load(address, 2, Number);
+    return this.#load(address, 2) as Promise<number>;
   }
   load32(address: bigint): Promise<number> {
-    return this.#load(address, 4, Number);
+    return this.#load(address, 4) as Promise<number>;
   }
   load64(address: bigint): Promise<bigint> {
-    return this.#load(address, 8, same);
+    return this.#load(address, 8) as Promise<bigint>;
   }
   store8(address: bigint, value: number): Promise<void> {
     return this.#store(address, 1, BigInt(value >>> 0));
@@ -236,7 +234,9 @@ export class ProgramSeat implements Seat, GuestCpu {
   }
 
   hypercall(registers: readonly bigint[]): Promise<readonly bigint[]> {
-    return new Promise((resolve) => this.#issue({ kind: 'hypercall', registers, resolve }));
+    const operation = hypercall(registers);
+    this.#issue(operation);
+    return promiseOf(operation) as Promise<readonly bigint[]>;
   }
 
   waitForInterrupt(): Promise<void> {
@@ -302,15 +302,21 @@ export class ProgramSeat implements Seat, GuestCpu {
 
   #enter(program: EntryPoint): void {
     const life = this.#life;
-    const end = (reason: string | undefined): void => {
+    const stopped = (reason: string | undefined): void => {
       if (life !== this.#life) return;
       this.#on = false;
       this.#offReason = reason;
       this.onRunnable();
     };
+    this.#handlerEnded = () => {
+      if (life !== this.#life) return;
+      this.#endHandler();
+      this.onRunnable();
+    };
+    this.#handlerFailed = (error) => stopped(`interrupt ${this.#handled}: ${textOf(error)}`);
     program(this).then(
-      () => end(undefined),
-      (error: unknown) => end(error instanceof Error ? (error.stack ?? error.message) : String(error)),
+      () => stopped(undefined),
+      (error: unknown) => stopped(textOf(error)),
     );
   }
 
@@ -336,16 +342,16 @@ export class ProgramSeat implements Seat, GuestCpu {
         case 'mmio': {
           this.#open = operation;
           const { address, width, write, value } = operation;
-          const access = this.#processor.access(address, width, write, value);
-          this.#target = access.register;
-          return { kind: 'mmio', trap: this.#processor.trap(access) };
+          const made = this.#processor.access(address, width, write, value);
+          this.#target = made.register;
+          return { kind: 'mmio', trap: this.#processor.trap(made) };
         }
         case 'hypercall':
           this.#open = operation;
           return { kind: 'hypercall', frame: this.#processor.call(operation.registers) };
         case 'yield':
           this.#localLeft = LOCAL_BUDGET;
-          operation.resolve();
+          end(operation, undefined);
           return BUDGET;
       }
     }
@@ -368,8 +374,8 @@ export class ProgramSeat implements Seat, GuestCpu {
       this.onUnhandled(irq);
       return true;
     }
-    const life = this.#life;
     this.#inHandler = true;
+    this.#handled = irq;
     // What was asked for before the handler goes on after it.
     this.#swap();
     const running = handler(irq);
@@ -377,19 +383,7 @@ export class ProgramSeat implements Seat, GuestCpu {
       this.#endHandler();
       return true;
     }
-    running.then(
-      () => {
-        if (life !== this.#life) return;
-        this.#endHandler();
-        this.onRunnable();
-      },
-      (error: unknown) => {
-        if (life !== this.#life) return;
-        this.#on = false;
-        this.#offReason = `interrupt ${irq}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
-        this.onRunnable();
-      },
-    );
+    running.then(this.#handlerEnded, this.#handlerFailed);
     return true;
   }
 
@@ -408,16 +402,16 @@ export class ProgramSeat implements Seat, GuestCpu {
     this.#held = queue;
   }
 
-  #load<T>(address: bigint, width: AccessWidth, as: (value: bigint) => T): Promise<T> {
+  #load(address: bigint, width: AccessWidth): Promise<Outcome> {
     const local = this.#local(address, width);
     if (local !== undefined) {
       const { memory, offset } = local;
-      return this.#atMemory(() => as(readMemory(memory, offset, width)));
+      return this.#atMemory(() => {
+        const value = readMemory(memory, offset, width);
+        return width === 8 ? value : Number(value);
+      });
     }
-    return new Promise((resolve, reject) => {
-      const loaded = (value: bigint): void => resolve(as(value));
-      this.#issue({ kind: 'mmio', address, width, write: false, value: 0n, resolve: loaded, reject });
-    });
+    return this.#access(address, width, false, 0n);
   }
 
   #store(address: bigint, width: AccessWidth, value: bigint): Promise<void> {
@@ -426,16 +420,22 @@ export class ProgramSeat implements Seat, GuestCpu {
       const { memory, offset } = local;
       return this.#atMemory(() => writeMemory(memory, offset, width, value));
     }
-    return new Promise((resolve, reject) => {
-      this.#issue({ kind: 'mmio', address, width, write: true, value, resolve: () => resolve(), reject });
-    });
+    return this.#access(address, width, true, value) as Promise<undefined>;
+  }
+
+  #access(address: bigint, width: AccessWidth, write: boolean, value: bigint): Promise<Outcome> {
+    const operation = access(address, width, write, value);
+    this.#issue(operation);
+    return promiseOf(operation);
   }
 
   /** An access to memory: no exit, but interrupts are taken before it, and now and then others get their turn. */
   #atMemory<T>(use: () => T): Promise<T> {
     this.#localLeft -= 1;
     if (this.#localLeft > 0 && (this.#pending.length === 0 || this.#inHandler)) return Promise.resolve(use());
-    return new Promise<void>((resolve) => this.#issue({ kind: 'yield', resolve })).then(use);
+    const operation = giveWay();
+    this.#issue(operation);
+    return promiseOf(operation).then(use);
   }
 
   #local(address: bigint, width: number): { readonly memory: GuestMemory; readonly offset: number } | undefined {
@@ -446,3 +446,5 @@ export class ProgramSeat implements Seat, GuestCpu {
     return undefined;
   }
 }
+
+const textOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));

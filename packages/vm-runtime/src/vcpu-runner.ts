@@ -17,7 +17,10 @@ export interface Vcpu {
   readonly leases: LeaseTable | undefined;
 }
 
-type State = 'idle' | 'queued' | 'waiting';
+/** A vCPU, and whether it is to run (`queued`) or waits for the end of what it asked for. */
+interface Slot extends Vcpu {
+  state: 'idle' | 'queued' | 'waiting';
+}
 
 /** What a vCPU's stop means to the outside. */
 export interface RunnerHost {
@@ -33,97 +36,96 @@ export interface RunnerHost {
  * hypercalls that a lease answers never leave.
  */
 export class VcpuRunner implements RunnableVcpus {
-  readonly #vcpus: readonly Vcpu[];
-  readonly #states: State[];
+  readonly #slots: readonly Slot[];
   readonly #host: RunnerHost;
   readonly #scheduler: TurnScheduler;
-  readonly #queue = new Fifo<number>();
+  readonly #queue = new Fifo<Slot>();
 
   /**
    * @param scheduler makes what calls {@link turn} or {@link run}
    */
   constructor(vcpus: readonly Vcpu[], host: RunnerHost, scheduler: (vcpus: RunnableVcpus) => TurnScheduler) {
-    this.#vcpus = vcpus;
-    this.#states = vcpus.map(() => 'idle');
+    this.#slots = vcpus.map(({ vm, cpu, seat, leases }) => ({ vm, cpu, seat, leases, state: 'idle' }));
     this.#host = host;
     this.#scheduler = scheduler(this);
-    vcpus.forEach((vcpu, index) => {
-      vcpu.seat.onRunnable = () => this.wake(index);
-    });
-  }
-
-  /** Makes a vCPU run in the next turn. */
-  wake(index: number): void {
-    if (this.#states[index] !== 'idle') return;
-    this.#states[index] = 'queued';
-    this.#queue.push(index);
-    this.#scheduler.schedule(this.#vcpu(index).cpu);
+    for (const slot of this.#slots) slot.seat.onRunnable = () => this.#wake(slot);
   }
 
   /** Ends a vCPU's open access or hypercall, and lets it run. A vCPU with nothing open was switched off meanwhile. */
   complete(index: number, completion: Completion): void {
-    if (this.#states[index] !== 'waiting') return;
-    this.#states[index] = 'idle';
-    if (this.#vcpu(index).seat.complete(completion)) this.wake(index);
+    const slot = this.#slot(index);
+    if (slot.state !== 'waiting') return;
+    slot.state = 'idle';
+    if (slot.seat.complete(completion)) this.#wake(slot);
   }
 
   /** Starts a vCPU that is off. */
   start(index: number, entry: bigint, argument: bigint): void {
-    if (this.#states[index] === 'waiting') this.#states[index] = 'idle';
-    this.#vcpu(index).seat.start(entry, argument);
-    this.wake(index);
+    const slot = this.#slot(index);
+    if (slot.state === 'waiting') slot.state = 'idle';
+    slot.seat.start(entry, argument);
+    this.#wake(slot);
   }
 
   stop(index: number): void {
-    this.#vcpu(index).seat.stop();
-    if (this.#states[index] === 'waiting') this.#states[index] = 'idle';
+    const slot = this.#slot(index);
+    slot.seat.stop();
+    if (slot.state === 'waiting') slot.state = 'idle';
   }
 
   /** Runs every vCPU that was runnable when the turn began, once each. */
   turn(): void {
     for (let left = this.#queue.length; left > 0; left -= 1) {
-      const index = this.#queue.shift();
+      const slot = this.#queue.shift();
       // An entry is stale when the vCPU was completed or stopped since.
-      if (index !== undefined && this.#states[index] === 'queued') this.#run(index);
+      if (slot?.state === 'queued') this.#run(slot);
     }
     // Runnable again within the turn: they stay for the next one.
     const next = this.#queue.oldest;
-    if (next !== undefined) this.#scheduler.schedule(this.#vcpu(next).cpu);
+    if (next !== undefined) this.#scheduler.schedule(next.cpu);
   }
 
   run(cpu: CpuId): void {
     this.#queue.clear();
-    const index = this.#host.indexOf(cpu);
-    if (index !== undefined && this.#states[index] === 'queued') this.#run(index);
+    const slot = this.#slots[this.#host.indexOf(cpu) ?? -1];
+    if (slot?.state === 'queued') this.#run(slot);
   }
 
-  #vcpu(index: number): Vcpu {
-    const vcpu = this.#vcpus[index];
-    assert(vcpu !== undefined, 'the vCPU is of this process');
-    return vcpu;
+  /** Makes a vCPU run in the next turn. */
+  #wake(slot: Slot): void {
+    if (slot.state !== 'idle') return;
+    slot.state = 'queued';
+    this.#queue.push(slot);
+    this.#scheduler.schedule(slot.cpu);
   }
 
-  #run(index: number): void {
-    const vcpu = this.#vcpu(index);
-    this.#states[index] = 'idle';
+  #slot(index: number): Slot {
+    const slot = this.#slots[index];
+    assert(slot !== undefined, 'the vCPU is of this process');
+    return slot;
+  }
+
+  #run(slot: Slot): void {
+    const { vm, cpu, seat } = slot;
+    slot.state = 'idle';
     for (;;) {
-      const exit = vcpu.seat.run(BUDGET);
+      const exit = seat.run(BUDGET);
       switch (exit.kind) {
         case 'mmio':
-          this.#states[index] = 'waiting';
-          this.#host.send({ kind: 'trap', vm: vcpu.vm, cpu: vcpu.cpu, trap: exit.trap });
+          slot.state = 'waiting';
+          this.#host.send({ kind: 'trap', vm, cpu, trap: exit.trap });
           return;
         case 'hypercall':
           // Set before anything is sent: in one process, the answer comes while it is.
-          this.#states[index] = 'waiting';
-          if (!this.#answered(vcpu, exit.frame)) return;
-          this.#states[index] = 'idle';
+          slot.state = 'waiting';
+          if (!this.#answered(slot, exit.frame)) return;
+          slot.state = 'idle';
           continue;
         case 'budget':
-          this.wake(index);
+          this.#wake(slot);
           return;
         case 'off':
-          this.#host.onOff(vcpu.vm, vcpu.cpu, exit.reason);
+          this.#host.onOff(vm, cpu, exit.reason);
           return;
         case 'wfi':
         case 'host':
@@ -133,14 +135,14 @@ export class VcpuRunner implements RunnableVcpus {
   }
 
   /** Answers a hypercall from the VM's leases, or sends it to the hypervisor. */
-  #answered(vcpu: Vcpu, frame: HypercallFrame): boolean {
-    const answer = vcpu.leases?.hypercall(vcpu.cpu, frame);
+  #answered({ vm, cpu, seat, leases }: Slot, frame: HypercallFrame): boolean {
+    const answer = leases?.hypercall(cpu, frame);
     if (answer === undefined || answer.kind === 'forward') {
-      this.#host.send({ kind: 'hypercall', vm: vcpu.vm, cpu: vcpu.cpu, frame });
+      this.#host.send({ kind: 'hypercall', vm, cpu, frame });
       return false;
     }
     this.#host.send(answer.posted);
-    vcpu.seat.complete({ kind: 'hypercall', registers: answer.registers, pc: answer.pc });
+    seat.complete({ kind: 'hypercall', registers: answer.registers, pc: answer.pc });
     return true;
   }
 }
