@@ -26,6 +26,6 @@ export interface PlatformHost {
   /** Whether requests are sent ahead of the ASKs that they answer. Pointless where a call costs no message. Default true. */
   readonly leases?: boolean;
   onEvent?(event: PlatformEvent): void;
-  /** Sees every input of the core, its effects and the core after it, in order, before they are acted on. */
+  /** Sees every input of the core, its effects and the core after it, in order, before they are acted on; keeps none. */
   onStep?(input: CoreInput, effects: readonly CoreEffect[], core: SteppedCore): void;
 }

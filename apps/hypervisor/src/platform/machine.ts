@@ -3,16 +3,19 @@ import type { CpuId, VmId } from '@remio/base';
 import type { IrqController } from '../irqc/index.js';
 import type { VmPower } from '../services/index.js';
 import type { CallCounts } from './call-counts.js';
-import type { VmStats } from './stats.js';
+import type { VcpuStats, VmStats } from './stats.js';
 
 /** What a vCPU's hardware is doing, as far as the hypervisor can tell. */
 export type CpuMode = 'off' | 'running' | 'access' | 'halted';
 
 /** A CPU of a VM, as the hypervisor sees it. */
 export interface Cpu {
+  readonly id: CpuId;
   readonly vm: VmId;
+  readonly machine: Machine;
   /** Position in its VM: the virtual MPIDR's or hart's number. */
   readonly vcpu: number;
+  readonly stats: VcpuStats;
   mode: CpuMode;
   /** The access that is open in mode `access`. */
   trap: MmioTrap | undefined;
@@ -45,9 +48,12 @@ export const MODE_TEXT: Readonly<Record<CpuMode, string>> = {
 };
 
 /** A CPU that was not started yet. */
-export const newCpu = (vm: VmId, vcpu: number): Cpu => ({
-  vm,
+export const newCpu = (id: CpuId, machine: Machine, vcpu: number, stats: VcpuStats): Cpu => ({
+  id,
+  vm: machine.id,
+  machine,
   vcpu,
+  stats,
   mode: 'off',
   trap: undefined,
   write: false,

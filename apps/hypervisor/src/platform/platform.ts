@@ -1,27 +1,26 @@
 import {
   type BaoCall,
   HC_IPC,
-  HC_REMIO,
   type HypercallFrame,
   type MmioAccess,
   type MmioTrap,
-  REMIO_HYP_ASK,
-  REMIO_HYP_NOTIFY,
   SUPERVISOR_SOFTWARE_INTERRUPT,
 } from '@remio/arch';
-import { assert, type CpuId, cpuId, err, Fifo, irqId, ok, type Result, toU64, type VmId } from '@remio/base';
+import { assert, type CpuId, cpuId, err, Fifo, ok, type Result, toU64, type VmId } from '@remio/base';
 import type { HypervisorRecord, VmRecord } from '@remio/protocol';
 import type { Topology } from '@remio/topology';
 import { accessFault, decodeHypercall, decodeTrap, encodeBaoResult, extendRead, trapPc } from '../abi/index.js';
-import { createIrqController, type Delivery } from '../irqc/index.js';
+import { createIrqController } from '../irqc/index.js';
 import { type CoreEffect, type CoreEvent, type CoreInput, RemioCore } from '../remio/index.js';
 import { type PowerEffect, serviceCall, VmPower } from '../services/index.js';
 import { type CallCount, CallCounts } from './call-counts.js';
 import { remioConfigOf } from './config.js';
+import { DeviceCounts } from './device-counts.js';
 import type { PlatformEvent, PlatformHost, Violation } from './host.js';
+import { Interrupts } from './interrupts.js';
 import { type Cpu, type Machine, MODE_TEXT, newCpu } from './machine.js';
 import { MemoryLinks } from './memory-links.js';
-import { type DeviceStats, newDeviceStats, newVmStats, type VmStats } from './stats.js';
+import { type DeviceStats, newVmStats, type VmStats } from './stats.js';
 
 /** `register` of a `resume` record that writes none. */
 const NO_REGISTER = 255;
@@ -43,13 +42,16 @@ export class Platform {
   readonly #memories: MemoryLinks;
   /** By CPU: the core's input that makes it handle its messages. */
   readonly #deliveries: readonly CoreInput[];
+  /** By depth of steps within steps: the effects of the step that is acted on. */
+  readonly #effects: CoreEffect[][] = [];
+  #depth = 0;
   /** CPUs that messages were queued on, in order. */
   readonly #ipis = new Fifo<CpuId>();
-  /** [backend VM][dm] and [frontend VM][dm]: the device's statistics, shared by both ends. */
-  readonly #devices: readonly (readonly DeviceStats[])[];
+  readonly #interrupts: Interrupts;
+  readonly #devices: DeviceCounts;
   /** The hypercall that is being executed, and whether its caller waits for the answer. */
   #call:
-    | { readonly cpu: CpuId; readonly frame: HypercallFrame; readonly call: BaoCall; readonly answer: boolean }
+    | { readonly cpu: Cpu; readonly frame: HypercallFrame; readonly call: BaoCall; readonly answer: boolean }
     | undefined;
 
   private constructor(topology: Topology, core: RemioCore, host: PlatformHost) {
@@ -57,14 +59,6 @@ export class Platform {
     this.#core = core;
     this.#host = host;
     this.#leases = host.leases !== false;
-    const cpus: (Cpu | undefined)[] = topology.board.cpus.map(() => undefined);
-    for (const vm of topology.vms) {
-      vm.cpus.forEach((cpu, vcpu) => {
-        cpus[cpu] = newCpu(vm.id, vcpu);
-      });
-    }
-    this.#cpus = cpus;
-    this.#deliveries = cpus.map((_, cpu) => ({ kind: 'deliver', cpu: cpuId(cpu) }));
     this.#machines = topology.vms.map((vm) => ({
       id: vm.id,
       cpus: vm.cpus,
@@ -74,15 +68,21 @@ export class Platform {
       stats: newVmStats(vm.cpus.length),
       calls: new CallCounts(),
     }));
+    const cpus: (Cpu | undefined)[] = topology.board.cpus.map(() => undefined);
+    for (const machine of this.#machines) {
+      machine.stats.vcpus.forEach((stats, vcpu) => {
+        const id = machine.cpus[vcpu];
+        if (id !== undefined) cpus[id] = newCpu(id, machine, vcpu, stats);
+      });
+    }
+    this.#cpus = cpus;
+    this.#deliveries = cpus.map((_, cpu) => ({ kind: 'deliver', cpu: cpuId(cpu) }));
     this.#memories = new MemoryLinks(topology, (record) => this.#send(record));
-    const byKey = new Map<bigint, DeviceStats>();
-    this.#devices = topology.vms.map((vm) =>
-      vm.remioDevs.map((end) => {
-        const stats = byKey.get(end.bindKey) ?? newDeviceStats();
-        byKey.set(end.bindKey, stats);
-        return stats;
-      }),
-    );
+    this.#devices = new DeviceCounts(topology);
+    this.#interrupts = new Interrupts(cpus, {
+      raise: ({ vm, id }, irq) => this.#send({ kind: 'irq', vm, cpu: id, irq }),
+      rule: (rule, cpu) => this.#event({ kind: 'rule', rule, cpu: cpu.id }),
+    });
   }
 
   /** Builds the machine and brings up every VM's Remote I/O ends, on each VM's lowest CPU. */
@@ -121,7 +121,7 @@ export class Platform {
         if (this.#leases) this.#send({ kind: 'lease', vm, dm, id, addr, op, value, width: access.width });
       }
       const notified = machine.cpus[0];
-      if (waiting.length > 0 && notified !== undefined) this.#inject(notified, end.interrupt);
+      if (waiting.length > 0 && notified !== undefined) this.#interrupts.inject(this.#cpu(notified), end.interrupt);
     });
     this.#deliver();
   }
@@ -147,7 +147,7 @@ export class Platform {
 
   /** What the devices of a VM did, by dm_id; both ends of a device share one record. */
   deviceStats(vm: VmId): readonly Readonly<DeviceStats>[] {
-    return this.#devices[vm] ?? [];
+    return this.#devices.of(vm);
   }
 
   vmStats(vm: VmId): Readonly<VmStats> {
@@ -189,7 +189,7 @@ export class Platform {
     if (cpu.mode === 'halted') return ok(undefined);
     if (record.kind === 'off') {
       cpu.mode = 'off';
-      this.#machine(cpu.vm).power.set(cpu.vcpu, 'off');
+      cpu.machine.power.set(cpu.vcpu, 'off');
       this.#event({ kind: 'power', vm: cpu.vm, cpu: record.cpu, on: false });
       return ok(undefined);
     }
@@ -203,16 +203,16 @@ export class Platform {
       case 'trap':
         if (record.trap.arch !== this.topology.arch)
           return err({ vm: record.vm, detail: `a ${record.trap.arch} trap` });
-        this.#trap(record.cpu, cpu, record.trap, now);
+        this.#trap(cpu, record.trap, now);
         break;
       case 'hypercall':
       case 'posted':
         if (record.frame.arch !== this.topology.arch)
           return err({ vm: record.vm, detail: `a ${record.frame.arch} call` });
-        this.#hypercall(record.cpu, cpu, record.frame, record.kind === 'hypercall');
+        this.#hypercall(cpu, record.frame, record.kind === 'hypercall');
         break;
       case 'asked':
-        this.#machine(record.vm).calls.leasedAsk();
+        cpu.machine.calls.leasedAsk();
         this.#step({ kind: 'leased-ask', cpu: record.cpu, id: record.id });
         break;
     }
@@ -220,26 +220,25 @@ export class Platform {
     return DONE;
   }
 
-  #trap(id: CpuId, cpu: Cpu, trap: MmioTrap, now: number): void {
-    const machine = this.#machine(cpu.vm);
+  #trap(cpu: Cpu, trap: MmioTrap, now: number): void {
+    const { id, machine } = cpu;
     machine.stats.traps += 1;
-    const own = machine.stats.vcpus[cpu.vcpu];
-    if (own !== undefined) own.traps += 1;
+    cpu.stats.traps += 1;
     cpu.mode = 'access';
     cpu.trap = trap;
     const decoded = decodeTrap(trap, this.topology.profile);
     if (!decoded.ok) {
       this.#event({ kind: 'undecodable', cpu: id, reason: decoded.error.reason });
       cpu.write = decoded.error.write;
-      if (this.topology.profile === 'reference') this.#halt(id, cpu, `undecodable access: ${decoded.error.reason}`);
-      else this.#fault(id, cpu);
+      if (this.topology.profile === 'reference') this.#halt(cpu, `undecodable access: ${decoded.error.reason}`);
+      else this.#fault(cpu);
       return;
     }
     const { access, step } = decoded.value;
     cpu.write = access.write;
     cpu.nextPc = toU64(trapPc(trap) + (step === 4 ? 4n : 2n));
     cpu.register = undefined;
-    if (this.#emulate(machine, cpu, access)) this.#resume(id, cpu);
+    if (this.#emulate(machine, cpu, access)) this.#resume(cpu);
     else this.#step({ kind: 'mmio', cpu: id, access, now });
   }
 
@@ -251,23 +250,22 @@ export class Platform {
       cpu.register = access.register;
       cpu.value = extendRead(served.value, access);
     }
-    this.#hand(machine, served.deliveries);
+    this.#interrupts.hand(machine, served.deliveries);
     return true;
   }
 
-  #hypercall(id: CpuId, cpu: Cpu, frame: HypercallFrame, answer: boolean): void {
-    const machine = this.#machine(cpu.vm);
+  #hypercall(cpu: Cpu, frame: HypercallFrame, answer: boolean): void {
+    const { id, machine } = cpu;
     machine.stats.hypercalls += 1;
-    const own = machine.stats.vcpus[cpu.vcpu];
-    if (own !== undefined) own.hypercalls += 1;
+    cpu.stats.hypercalls += 1;
     const call = decodeHypercall(frame);
-    if (call.service !== 'bao') machine.calls.service();
     if (call.service === 'bao') {
-      this.#call = { cpu: id, frame, call: call.call, answer };
+      this.#call = { cpu, frame, call: call.call, answer };
       this.#step({ kind: 'hypercall', cpu: id, call: call.call });
       this.#call = undefined;
       return;
     }
+    machine.calls.service();
     const { outcome, effects, rule } = serviceCall(machine.power, this.topology.profile, cpu.vcpu, call, frame);
     if (outcome !== undefined && answer) {
       this.#send({ kind: 'result', vm: cpu.vm, cpu: id, pc: outcome.pc, registers: outcome.registers });
@@ -292,7 +290,7 @@ export class Platform {
         this.#send({ kind: 'timer', vm: machine.id, cpu: id, deadline: effect.deadline });
         return;
       case 'ipi':
-        this.#hand(machine, [{ vcpu: effect.vcpu, irq: SUPERVISOR_SOFTWARE_INTERRUPT }]);
+        this.#interrupts.hand(machine, [{ vcpu: effect.vcpu, irq: SUPERVISOR_SOFTWARE_INTERRUPT }]);
         return;
     }
   }
@@ -309,9 +307,17 @@ export class Platform {
   }
 
   #step(input: CoreInput): void {
-    const effects = this.#core.step(input);
+    // Acting may lead to the next step: each depth has a list of its own.
+    const depth = this.#depth;
+    const list = this.#effects[depth] ?? [];
+    this.#effects[depth] = list;
+    this.#depth = depth + 1;
+    const effects = this.#core.step(input, list);
     this.#host.onStep?.(input, effects, this.#core);
     for (const effect of effects) this.#act(effect);
+    // By `length = 0` an array gives its memory back.
+    while (list.length > 0) list.pop();
+    this.#depth = depth;
   }
 
   /** CPUs with messages handle them, in the order in which they were interrupted. */
@@ -332,17 +338,20 @@ export class Platform {
         this.#ipis.push(effect.to);
         return;
       case 'irq':
-        this.#inject(effect.cpu, effect.irq);
+        this.#interrupts.inject(this.#cpu(effect.cpu), effect.irq);
         return;
       case 'return': {
         const call = this.#call;
-        assert(call !== undefined && call.cpu === effect.cpu, 'a result belongs to the call that is executed');
-        const { vm } = this.#cpu(call.cpu);
-        this.#machine(vm).calls.bao(call.call, effect.ret);
-        if (effect.ret === 0n) this.#count(vm, call.call);
+        assert(call !== undefined && call.cpu.id === effect.cpu, 'a result belongs to the call that is executed');
+        const { vm, machine } = call.cpu;
+        machine.calls.bao(call.call, effect.ret);
+        if (effect.ret === 0n) {
+          if (call.call.nr === HC_IPC) machine.stats.doorbells += 1;
+          else this.#devices.called(vm, call.call);
+        }
         if (!call.answer) return;
         const { registers, pc } = encodeBaoResult(call.frame, effect.ret, effect.out);
-        this.#send({ kind: 'result', vm: this.#cpu(call.cpu).vm, cpu: call.cpu, pc, registers });
+        this.#send({ kind: 'result', vm, cpu: effect.cpu, pc, registers });
         return;
       }
       case 'register': {
@@ -352,18 +361,17 @@ export class Platform {
         return;
       }
       case 'resume':
-        this.#resume(effect.cpu, this.#cpu(effect.cpu));
+        this.#resume(this.#cpu(effect.cpu));
         return;
       case 'fault': {
         const cpu = this.#cpu(effect.cpu);
         this.#event({ kind: 'fault', vm: cpu.vm, cpu: effect.cpu, reason: effect.reason });
-        this.#fault(effect.cpu, cpu);
+        this.#fault(cpu);
         return;
       }
       case 'pending': {
         const { id, backend: vm, dm, addr, op, value, width } = effect;
-        const stats = this.#devices[vm]?.[dm];
-        if (stats !== undefined) stats.accesses += 1;
+        this.#devices.access(vm, dm);
         if (this.#leases) this.#send({ kind: 'lease', vm, dm, id, addr, op, value, width });
         return;
       }
@@ -372,8 +380,7 @@ export class Platform {
         return;
       case 'event':
         this.#event({ kind: 'core', event: effect.event });
-        if (effect.event.level === 'fatal')
-          this.#halt(effect.event.cpu, this.#cpu(effect.event.cpu), effect.event.code);
+        if (effect.event.level === 'fatal') this.#halt(this.#cpu(effect.event.cpu), effect.event.code);
         return;
       case 'rule':
         this.#event({ kind: 'rule', rule: effect.rule, cpu: effect.cpu });
@@ -385,18 +392,7 @@ export class Platform {
     }
   }
 
-  #count(vm: VmId, call: BaoCall): void {
-    if (call.nr === HC_IPC) {
-      this.#machine(vm).stats.doorbells += 1;
-      return;
-    }
-    const stats = this.#devices[vm]?.[Number(call.dm)];
-    if (stats === undefined || call.nr !== HC_REMIO) return;
-    if (call.op === REMIO_HYP_NOTIFY) stats.notifications += 1;
-    else if (call.op !== REMIO_HYP_ASK) stats.completions += 1;
-  }
-
-  #resume(id: CpuId, cpu: Cpu): void {
+  #resume(cpu: Cpu): void {
     if (cpu.mode !== 'access') return;
     const register = cpu.register;
     cpu.mode = 'running';
@@ -404,47 +400,27 @@ export class Platform {
     this.#send({
       kind: 'resume',
       vm: cpu.vm,
-      cpu: id,
+      cpu: cpu.id,
       register: register ?? NO_REGISTER,
       value: register === undefined ? 0n : cpu.value,
       pc: cpu.nextPc,
     });
   }
 
-  #fault(id: CpuId, cpu: Cpu): void {
+  #fault(cpu: Cpu): void {
     const { trap } = cpu;
     if (cpu.mode !== 'access' || trap === undefined) return;
     cpu.mode = 'running';
     cpu.trap = undefined;
-    this.#machine(cpu.vm).stats.faults += 1;
-    this.#send({ kind: 'fault', vm: cpu.vm, cpu: id, ...accessFault(trap, cpu.write) });
+    cpu.machine.stats.faults += 1;
+    this.#send({ kind: 'fault', vm: cpu.vm, cpu: cpu.id, ...accessFault(trap, cpu.write) });
   }
 
   /** The hypervisor stops a CPU for good: what the reference does where it cannot go on. */
-  #halt(id: CpuId, cpu: Cpu, reason: string): void {
+  #halt(cpu: Cpu, reason: string): void {
     cpu.mode = 'halted';
     cpu.trap = undefined;
-    this.#send({ kind: 'cpu-off', vm: cpu.vm, cpu: id, reason });
-  }
-
-  #inject(id: CpuId, irq: number): void {
-    const cpu = this.#cpu(id);
-    const machine = this.#machine(cpu.vm);
-    this.#hand(
-      machine,
-      machine.irqc.inject(irq, cpu.vcpu, (rule) => this.#event({ kind: 'rule', rule, cpu: id })),
-    );
-  }
-
-  #hand(machine: Machine, deliveries: readonly Delivery[]): void {
-    for (const { vcpu, irq } of deliveries) {
-      const cpu = machine.cpus[vcpu];
-      if (cpu === undefined) continue;
-      machine.stats.interrupts += 1;
-      const own = machine.stats.vcpus[vcpu];
-      if (own !== undefined) own.interrupts += 1;
-      this.#send({ kind: 'irq', vm: machine.id, cpu, irq: irqId(irq) });
-    }
+    this.#send({ kind: 'cpu-off', vm: cpu.vm, cpu: cpu.id, reason });
   }
 
   #send(record: HypervisorRecord): void {

@@ -33,13 +33,18 @@ export function mmio(core: CoreData, fx: Effects, cpu: CpuId, access: MmioAccess
 /** The device that an access goes to, if a frontend window of the VM holds the address. */
 function route(core: CoreData, fx: Effects, cpu: CpuId, vm: number, address: bigint): Device | undefined {
   const windows = core.windows[vm] ?? [];
-  const owner = windows.findIndex(({ frontend, from, to }) => frontend && from <= address && address < to);
-  if (owner < 0) return undefined;
-  // The reference looks a second time, through ends of either type, and takes a window's end for part of it.
-  const second = windows.findIndex(({ from, to }) => from <= address && address <= to);
-  const chosen = core.profile === 'reference' ? (second < 0 ? windows.length - 1 : second) : owner;
-  if (core.profile === 'hardened' && second !== owner) fx.rule('H-ROUTE', cpu);
-  return core.devices[core.ends[vm]?.[chosen] ?? -1];
+  // The reference looks a second time, through ends of either type, and takes a window's end for part of it: what it finds
+  // is the owner, or an end before.
+  let second = -1;
+  for (let dm = 0; dm < windows.length; dm += 1) {
+    const window = windows[dm];
+    if (window === undefined || address < window.from || address > window.to) continue;
+    if (second < 0) second = dm;
+    if (!window.frontend || address === window.to) continue;
+    if (core.profile === 'hardened' && second !== dm) fx.rule('H-ROUTE', cpu);
+    return core.devices[core.ends[vm]?.[core.profile === 'reference' ? second : dm] ?? -1];
+  }
+  return undefined;
 }
 
 /** Makes the request and pauses the vCPU, or refuses for want of a slot. */
@@ -98,7 +103,7 @@ function forward(
   });
   sendNotify(core, fx, cpu, backend);
   state.active = false;
-  fx.push({ kind: 'pause', cpu });
+  fx.pause(cpu);
   return 'paused';
 }
 

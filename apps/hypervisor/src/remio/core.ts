@@ -69,11 +69,14 @@ export class RemioCore {
     return this.#core;
   }
 
-  /** Takes an input to its end. */
-  step(input: CoreInput): readonly CoreEffect[] {
+  /**
+   * Takes an input to its end.
+   * @param effects what leaves is added here
+   */
+  step(input: CoreInput, effects: CoreEffect[] = []): readonly CoreEffect[] {
     const fx = this.#effects;
     const core = this.#core;
-    fx.clear();
+    fx.begin(effects);
     switch (input.kind) {
       case 'mmio':
         mmio(core, fx, input.cpu, input.access, input.now);
@@ -102,7 +105,7 @@ export class RemioCore {
       default:
         unreachable(input, 'core input');
     }
-    return fx.list;
+    return effects;
   }
 
   /** Requests of a VM's device end that nobody asked for yet, oldest first. */

@@ -96,7 +96,7 @@ const interruptOf = ({ config }: IpcState, event: bigint): number | undefined =>
 export function heed(core: CoreData, fx: Effects, cpu: CpuId, vm: number, shmem: number, event: bigint): void {
   const ipc = receiver(core, vm, shmem);
   const irq = ipc === undefined ? undefined : interruptOf(ipc, event);
-  if (irq !== undefined) fx.push({ kind: 'irq', cpu, irq });
+  if (irq !== undefined) fx.irq(cpu, irq);
 }
 
 /** Doorbells that found no room in a CPU's queue arrive, at most `max`; returns how many. */

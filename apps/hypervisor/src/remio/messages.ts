@@ -22,20 +22,18 @@ export function sendNotify(core: CoreData, fx: Effects, sender: CpuId, side: Sid
   const to = cpuId(side.cpu);
   const irq = side.end.interrupt;
   if (core.profile === 'reference') {
-    enqueue(core, fx, sender, to, target, { kind: 'notify', irq: irq % 256 });
+    if (hasRoom(core, fx, sender, target)) target.queue.push(fx.notification(to, irq % 256));
     return;
   }
   if (irq > 255) fx.rule('H-WIDE', to);
-  const message: CpuMessage = { kind: 'notify', irq };
   if (target.queue.length < core.config.queue) {
-    target.queue.push(message);
-    fx.push({ kind: 'message', to, message });
+    target.queue.push(fx.notification(to, irq));
     return;
   }
   fx.rule('H-QUEUE', to);
   if (side.notifyPending) return;
   setNotifyPending(core, side, true);
-  fx.push({ kind: 'message', to, message });
+  fx.notification(to, irq);
 }
 
 /** Sets or clears the bit of a side that stands for a notification that its CPU's queue had no room for. */
@@ -58,7 +56,10 @@ export function sendDone(
   const target = core.cpus[to];
   if (target === undefined) return;
   if (core.profile === 'reference') {
-    enqueue(core, fx, sender, to, target, { kind, key: device.key & BYTE, id: id & BYTE });
+    if (!hasRoom(core, fx, sender, target)) return;
+    const message: CpuMessage = { kind, key: device.key & BYTE, id: id & BYTE };
+    target.queue.push(message);
+    fx.push({ kind: 'message', to, message });
     return;
   }
   if (cut(device.key)) fx.rule('H-WIDE', to);
@@ -70,13 +71,10 @@ export function sendDone(
 }
 
 /** The reference's queue: a message that finds it full is dropped, and only a warning tells. */
-function enqueue(core: CoreData, fx: Effects, sender: CpuId, to: CpuId, target: CpuState, message: CpuMessage): void {
-  if (target.queue.length >= core.config.queue) {
-    fx.event('warning', sender, 'queue-full');
-    return;
-  }
-  target.queue.push(message);
-  fx.push({ kind: 'message', to, message });
+function hasRoom(core: CoreData, fx: Effects, sender: CpuId, target: CpuState): boolean {
+  if (target.queue.length < core.config.queue) return true;
+  fx.event('warning', sender, 'queue-full');
+  return false;
 }
 
 /** A CPU handles its messages, oldest first; returns how many it took. */
@@ -90,7 +88,7 @@ export function deliver(core: CoreData, fx: Effects, cpu: CpuId, max: number): n
     handled += 1;
     if (message.kind === 'notify') {
       if (message.irq > 255) fx.rule('H-WIDE', cpu);
-      fx.push({ kind: 'irq', cpu, irq: message.irq });
+      fx.irq(cpu, message.irq);
     } else if (message.kind === 'ipc') heed(core, fx, cpu, state.vm, message.shmem, message.event);
     else complete(core, fx, cpu, state, message);
   }
@@ -109,7 +107,7 @@ function deliverPendingBits(core: CoreData, fx: Effects, cpu: CpuId, max: number
       if (side === undefined || !side.notifyPending || side.cpu !== cpu || handled >= max) continue;
       setNotifyPending(core, side, false);
       handled += 1;
-      fx.push({ kind: 'irq', cpu, irq: side.end.interrupt });
+      fx.irq(cpu, side.end.interrupt);
     }
   }
   return handled;
@@ -144,5 +142,5 @@ function complete(
   }
   freeRequest(core, request);
   state.active = true;
-  fx.push({ kind: 'resume', cpu });
+  fx.resume(cpu);
 }
