@@ -28,12 +28,13 @@ export const mmioPing =
       times[n] = Number(now - before);
       before = now;
     }
+    const totalNs = Number(vm.hostTime() - start);
     times.sort();
     const at = (quantile: number): number => times[Math.min(count - 1, Math.floor(quantile * count))] ?? 0;
     vm.report({
       kind: 'mmio-ping',
       count,
-      totalNs: Number(vm.hostTime() - start),
+      totalNs,
       p50Ns: at(0.5),
       p99Ns: at(0.99),
       maxNs: at(1),
