@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 export const root = join(import.meta.dirname, '..', '..');
-const main = join(root, 'apps', 'cli', 'dist', 'main.js');
+export const main = join(root, 'apps', 'cli', 'dist', 'main.js');
 
 /** How a command ended. */
 export interface Ended {

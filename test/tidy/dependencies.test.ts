@@ -126,6 +126,24 @@ describe('virtual time', () => {
   }
 });
 
+/** Where the date is what is wanted: a name, the times of a capture, when an experiment was made. */
+const DATED = [
+  'packages/shared-memory/src/run-directory.ts',
+  'packages/host-io/src/capture-file.ts',
+  'packages/experiments/src/run-folder.ts',
+];
+
+describe('a clock that jumps', () => {
+  it('changes nothing: whatever lasts or ends is timed by the monotonic one', () => {
+    const wrong = parts
+      .flatMap(({ folder }) => [...sources(join(folder, 'src'))])
+      .filter((file) => !isTest(file) && !DATED.includes(relative(root, file)))
+      .filter((file) => /\bDate\b\s*[.(]/.test(readFileSync(file, 'utf8')))
+      .map((file) => relative(root, file));
+    expect(wrong).toEqual([]);
+  });
+});
+
 describe('the functional core', () => {
   for (const folder of PURE) {
     it(`${folder} imports no clock, socket, timer or logger`, () => {

@@ -194,7 +194,7 @@ async function make(plan: Plan, folder: RunFolder, options: ExperimentOptions): 
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
   let progress: Progress | undefined;
-  const began = Date.now();
+  const began = performance.now();
   let first: number | undefined;
   let failures = 0;
   await execute(plan, folder, {
@@ -211,7 +211,7 @@ async function make(plan: Plan, folder: RunFolder, options: ExperimentOptions): 
         // The rest of what is known of it is in the folder's journal.
         console.error(failed.split('\n', 1)[0]);
       }
-      progress.at(done, leftText(Date.now() - began, done - first, total - done));
+      progress.at(done, leftText(performance.now() - began, done - first, total - done));
     },
   });
   progress?.clear();

@@ -188,10 +188,10 @@ async function planDriver(
         title,
         bound: within,
       });
-    const began = Date.now();
+    const began = performance.now();
     const honest = await outcomeOf(runner, jobWithin(bound)(HONEST));
     // Whoever is lied to may take a while longer.
-    const job = jobWithin(Math.min(bound, LIED_TO_MS + LIED_TO_TIMES * (Date.now() - began)));
+    const job = jobWithin(Math.min(bound, LIED_TO_MS + LIED_TO_TIMES * (performance.now() - began)));
     if (honest.seen !== 'C') {
       const reason =
         honest.seen === 'W'

@@ -33,7 +33,10 @@ export class Progress {
   #drawnAt = Number.NEGATIVE_INFINITY;
   #length = 0;
 
-  constructor(total: number, { json, stream = process.stderr, env = process.env, now = Date.now }: ProgressOptions) {
+  constructor(
+    total: number,
+    { json, stream = process.stderr, env = process.env, now = () => performance.now() }: ProgressOptions,
+  ) {
     this.#total = total;
     this.#stream = !json && stream.isTTY === true && env['TERM'] !== 'dumb' ? stream : undefined;
     this.#colour = (env['NO_COLOR'] ?? '') === '';

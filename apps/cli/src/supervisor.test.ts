@@ -34,6 +34,17 @@ describe('a supervisor', () => {
     expect(events.at(-1)).toMatchObject({ name: 'failing', how: 'given up after 5 restarts in 30 s', failed: true });
   });
 
+  it('says what may be wrong with the host where a process touched memory that is not there', async () => {
+    const ended = deferred<ChildEvent>();
+    const supervisor = new Supervisor(scratch, (event) => {
+      if (event.kind === 'ended') ended.resolve(event);
+    });
+    const touches = entry('touches', "process.kill(process.pid, 'SIGBUS')");
+    await supervisor.start({ name: 'touches', entry: touches, args: [], restart: false }).catch(() => {});
+    expect(await ended.promise).toMatchObject({ failed: true, how: expect.stringMatching(/^SIGBUS .*no room left/) });
+    await supervisor.stop();
+  });
+
   it('starts a process that waits to be started again no more once it was stopped', async () => {
     const ended = deferred<void>();
     let started = 0;

@@ -48,6 +48,11 @@ const GRACE_MS = 1_500;
 const RESTARTS_MAX = 5;
 const RESTART_WINDOW_MS = 30_000;
 
+/** What a signal means that no person sent. */
+const SIGNALS: Readonly<Record<string, string>> = {
+  SIGBUS: ' (there was no room left for shared memory, or its file was cut: look at df of the run directory)',
+};
+
 /** Milliseconds before the second restart of a process; each further one waits twice as long. */
 const PAUSE_MS = 100;
 
@@ -169,7 +174,7 @@ export class Supervisor {
         log.end();
         this.#children.delete(spec.name);
         const failed = code !== 0;
-        const how = signal === null ? `exit code ${code}` : signal;
+        const how = signal === null ? `exit code ${code}` : `${signal}${SIGNALS[signal] ?? ''}`;
         this.#onEvent({ kind: 'ended', name: spec.name, pid: started.pid ?? -1, how, failed });
         resolve();
         if (failed && spec.restart && !this.#stopping) this.#restart(spec);
@@ -182,7 +187,7 @@ export class Supervisor {
   }
 
   #restart(spec: ChildSpec): void {
-    const now = Date.now();
+    const now = performance.now();
     const recent = (this.#restarts.get(spec.name) ?? []).filter((time) => now - time < RESTART_WINDOW_MS);
     if (recent.length >= RESTARTS_MAX) {
       const how = `given up after ${RESTARTS_MAX} restarts in ${RESTART_WINDOW_MS / 1000} s`;

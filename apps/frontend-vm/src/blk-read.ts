@@ -1,4 +1,4 @@
-import type { GuestProgram } from '@remio/guest';
+import { type GuestProgram, ProgramError } from '@remio/guest';
 import { diskBytes, VirtioBlkDriver } from '@remio/virtio-driver';
 import { SECTOR_SIZE } from '@remio/virtio-spec';
 
@@ -18,9 +18,9 @@ export const blkRead =
   async (cpu, vm) => {
     const options = { readSize: 1 << 20, depth: 32, poll: false, bytes: 1 << 30, ...given };
     const [end] = vm.devices;
-    if (end === undefined) throw new Error(`VM ${vm.name} has no disk`);
+    if (end === undefined) throw new ProgramError(`VM ${vm.name} has no disk`);
     const probed = await VirtioBlkDriver.probe(cpu, end, {});
-    if (!probed.ok) throw new Error(`device ${end.name}: ${probed.error.code}: ${probed.error.detail}`);
+    if (!probed.ok) throw new ProgramError(`device ${end.name}: ${probed.error.code}: ${probed.error.detail}`);
     const driver = probed.value;
     const disk = diskBytes(driver.capacity);
     const buffers = Array.from({ length: options.depth }, () => driver.allocate(options.readSize));
@@ -37,7 +37,7 @@ export const blkRead =
       let failure: string | undefined;
       // Each read that ends makes the next one, in the interrupt's handler or where it is found: the device never waits.
       const read = (buffer: (typeof buffers)[number]): void => {
-        if (buffer === undefined) throw new Error('the shared memory has no room for the buffers');
+        if (buffer === undefined) throw new ProgramError('the shared memory has no room for the buffers');
         if (issued >= total || failure !== undefined) return;
         const request = { kind: 'read', sector: BigInt(position / SECTOR_SIZE), data: [buffer] } as const;
         const added = driver.add(cpu.index, request, (outcome) => {
@@ -45,14 +45,14 @@ export const blkRead =
           if (outcome !== 'ok') failure ??= outcome;
           read(buffer);
         });
-        if (!added) throw new Error(`the queue has no room for ${options.depth} reads`);
+        if (!added) throw new ProgramError(`the queue has no room for ${options.depth} reads`);
         issued += options.readSize;
         position = (position + options.readSize) % disk;
       };
       for (const buffer of buffers) read(buffer);
       if (driver.publish(cpu.index)) await driver.notify(cpu, cpu.index);
       while (ended < issued) await (options.poll ? look() : cpu.waitForInterrupt());
-      if (failure !== undefined) throw new Error(`a read ended with ${failure}`);
+      if (failure !== undefined) throw new ProgramError(`a read ended with ${failure}`);
       return Number(vm.hostTime() - start);
     };
     await run(options.bytes / 4);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Prng } from '@remio/base';
-import type { GuestCpu, GuestProgram, GuestVm } from '@remio/guest';
+import { type GuestCpu, type GuestProgram, type GuestVm, ProgramError } from '@remio/guest';
 import { type BlkTicket, diskBytes, patienceOf, VirtioBlkDriver } from '@remio/virtio-driver';
 import { SECTOR_SIZE } from '@remio/virtio-spec';
 import type { GuestBuffer } from '@remio/virtqueue';
@@ -54,7 +54,7 @@ export const blkVerify =
       const probed = await VirtioBlkDriver.probe(first, end, { cpus: placed.length, patience });
       if (!probed.ok) {
         const { code, clause, detail } = probed.error;
-        throw new Error(`device ${end.name}: ${code} (VirtIO ${clause}): ${detail}`);
+        throw new ProgramError(`device ${end.name}: ${code} (VirtIO ${clause}): ${detail}`);
       }
       const driver = probed.value;
       vm.report({ kind: 'driver-up', device: end.name });
@@ -91,7 +91,7 @@ export const blkVerify =
       });
       if (driver.broken !== undefined) {
         const { code, clause, detail } = driver.broken;
-        throw new Error(`device ${end.name}: ${code} (VirtIO ${clause}): ${detail}`);
+        throw new ProgramError(`device ${end.name}: ${code} (VirtIO ${clause}): ${detail}`);
       }
     }
   };
@@ -113,7 +113,7 @@ function allocate(job: Job, count: number, bytes: number): readonly GuestBuffer[
     const buffer = job.driver.allocate(bytes);
     if (buffer !== undefined) buffers.push(buffer);
   }
-  if (buffers.length === 0) throw new Error(`the shared memory has no room for a buffer of ${bytes} bytes`);
+  if (buffers.length === 0) throw new ProgramError(`the shared memory has no room for a buffer of ${bytes} bytes`);
   return buffers;
 }
 

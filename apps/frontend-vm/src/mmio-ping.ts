@@ -1,4 +1,4 @@
-import type { GuestProgram } from '@remio/guest';
+import { type GuestProgram, ProgramError } from '@remio/guest';
 import { MMIO } from '@remio/virtio-spec';
 
 interface MmioPingOptions {
@@ -14,7 +14,7 @@ export const mmioPing =
   (options: MmioPingOptions): GuestProgram =>
   async (cpu, vm) => {
     const [end] = vm.devices;
-    if (end === undefined) throw new Error(`VM ${vm.name} has no device to read`);
+    if (end === undefined) throw new ProgramError(`VM ${vm.name} has no device to read`);
     const register = end.window.base + BigInt(MMIO.MagicValue);
     for (let n = 0; n < (options.warmUp ?? 1000); n += 1) await cpu.load32(register);
     const count = options.count ?? 10_000;

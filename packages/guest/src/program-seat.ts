@@ -27,6 +27,7 @@ import {
   promiseOf,
 } from './operation.js';
 import { type GuestCpu, GuestFault } from './program.js';
+import { reasonOf } from './program-error.js';
 import { ProgramProcessor } from './program-processor.js';
 import type { Completion, Exit, Seat } from './seat.js';
 import type { EntryPoint, SymbolTable } from './symbols.js';
@@ -313,10 +314,10 @@ export class ProgramSeat implements Seat, GuestCpu {
       this.#endHandler();
       this.onRunnable();
     };
-    this.#handlerFailed = (error) => stopped(`interrupt ${this.#handled}: ${textOf(error)}`);
+    this.#handlerFailed = (error) => stopped(`interrupt ${this.#handled}: ${reasonOf(error)}`);
     program(this).then(
       () => stopped(undefined),
-      (error: unknown) => stopped(textOf(error)),
+      (error: unknown) => stopped(reasonOf(error)),
     );
   }
 
@@ -446,5 +447,3 @@ export class ProgramSeat implements Seat, GuestCpu {
     return undefined;
   }
 }
-
-const textOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));

@@ -1,9 +1,23 @@
-import { closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { err, ok, type Result } from '@remio/base';
 import { failed, LOCK_EX, LOCK_NB, libc, MAP_SHARED, PROT_READ_WRITE, viewOf } from './libc.js';
 
 /** A view above this aborts the process. */
 const MAPPING_MAX = 2 ** 31;
+
+/**
+ * Why a directory has no room for shared memories of so many bytes in all; undefined: it has. Their files take room only
+ * when guests write to them, and a write that finds none ends the process: so it is looked for beforehand.
+ */
+export function roomProblem(directory: string, bytes: number): string | undefined {
+  const { bavail, blocks, bsize } = statfsSync(directory);
+  // A tmpfs without a limit has no blocks.
+  if (blocks === 0 || bavail * bsize >= bytes) return undefined;
+  const room = `${directory} has ${mib(bavail * bsize)} free, and the shared memories of the topology have ${mib(bytes)}`;
+  return `${room}: remove something from its file system, make that larger (mount -o remount,size=…), or use a directory elsewhere`;
+}
+
+const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 /** Makes a file of zeros that processes can share; it must not exist. */
 export function createRegion(path: string, size: number): Result<void, string> {

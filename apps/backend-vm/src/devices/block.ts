@@ -1,3 +1,4 @@
+import { ProgramError } from '@remio/guest';
 import { type FileHost, FileStorage } from '@remio/host-io';
 import { canPunchHoles, lockFile, punchHole, readCached, zeroRange } from '@remio/shared-memory';
 import type { BlockModelOptions } from '@remio/topology';
@@ -13,6 +14,6 @@ const fileHost: FileHost =
  */
 export function blockDevice(name: string, options: BlockModelOptions): BlockDevice {
   const storage = FileStorage.open(options.image, options.readOnly, fileHost);
-  if (!storage.ok) throw new Error(`device ${name}: ${storage.error}`);
+  if (!storage.ok) throw new ProgramError(`device ${name}: ${storage.error}`);
   return new BlockDevice(storage.value, options);
 }

@@ -1,3 +1,4 @@
+import { ProgramError } from '@remio/guest';
 import { openEndpoint } from '@remio/host-io';
 import type { ConsoleModelOptions } from '@remio/topology';
 import { ConsoleDevice, type ConsolePortOptions } from '@remio/virtio-device';
@@ -10,7 +11,7 @@ export async function consoleDevice(name: string, options: ConsoleModelOptions):
   const ports: ConsolePortOptions[] = [];
   for (const { line, ...port } of options.ports) {
     const source = await openEndpoint(line, true);
-    if (!source.ok) throw new Error(`device ${name}: ${source.error}`);
+    if (!source.ok) throw new ProgramError(`device ${name}: ${source.error}`);
     ports.push({ ...port, source: source.value });
   }
   return new ConsoleDevice(ports);

@@ -1,3 +1,4 @@
+import { ProgramError } from '@remio/guest';
 import { SharedDirectory } from '@remio/host-io';
 import type { FsModelOptions } from '@remio/topology';
 import { FsDevice } from '@remio/virtio-device';
@@ -8,6 +9,6 @@ import { FsDevice } from '@remio/virtio-device';
  */
 export function fsDevice(name: string, options: FsModelOptions): FsDevice {
   const directory = SharedDirectory.open(options.directory, options.readOnly);
-  if (!directory.ok) throw new Error(`device ${name}: ${directory.error}`);
+  if (!directory.ok) throw new ProgramError(`device ${name}: ${directory.error}`);
   return new FsDevice(directory.value, options);
 }

@@ -1,4 +1,4 @@
-import type { GuestDeviceEnd } from '@remio/guest';
+import { type GuestDeviceEnd, ProgramError } from '@remio/guest';
 import type { DeviceChoice, DeviceRef } from '@remio/topology';
 import { type DeviceFactory, GpioDevice, type VirtioDevice } from '@remio/virtio-device';
 import { blockDevice } from './block.js';
@@ -28,11 +28,11 @@ interface Shared {
 async function makeDevice(end: GuestDeviceEnd, shared: Shared): Promise<VirtioDevice> {
   // The runtime hands over the topology's own record, which was checked when the topology was read.
   const reference = end.options as DeviceRef | undefined;
-  if (reference === undefined) throw new Error(`device ${end.name} has no device model`);
+  if (reference === undefined) throw new ProgramError(`device ${end.name} has no device model`);
   if (reference.kind === 'builtin') return builtin(end.name, reference.choice, shared);
   const module = (await import(reference.name)) as { default?: DeviceFactory };
   if (typeof module.default !== 'function')
-    throw new Error(`${reference.name} has no default export that makes a device`);
+    throw new ProgramError(`${reference.name} has no default export that makes a device`);
   return module.default(reference.options);
 }
 

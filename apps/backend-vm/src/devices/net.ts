@@ -1,4 +1,5 @@
 import { CAPTURED_INBOUND, CAPTURED_OUTBOUND, type FramePort, LearningSwitch, WitnessedPort } from '@remio/ethernet';
+import { ProgramError } from '@remio/guest';
 import { CaptureFile, TapPort } from '@remio/host-io';
 import type { NetModelOptions } from '@remio/topology';
 import { NetDevice } from '@remio/virtio-device';
@@ -39,7 +40,7 @@ export class BackendNetwork {
     switch (link.kind) {
       case 'tap': {
         const tap = TapPort.open(link.name, queuePairs);
-        if (!tap.ok) throw new Error(`device ${name}: ${tap.error}`);
+        if (!tap.ok) throw new ProgramError(`device ${name}: ${tap.error}`);
         return tap.value;
       }
       case 'switch': {
@@ -52,7 +53,7 @@ export class BackendNetwork {
       }
       case 'none':
       case 'both':
-        throw new Error(`device ${name} is at no link, or at two`);
+        throw new ProgramError(`device ${name} is at no link, or at two`);
     }
   }
 
@@ -68,7 +69,7 @@ export class BackendNetwork {
     const known = this.#captures.get(path);
     if (known !== undefined) return known;
     const opened = CaptureFile.open(path);
-    if (!opened.ok) throw new Error(`device ${device}: ${opened.error}`);
+    if (!opened.ok) throw new ProgramError(`device ${device}: ${opened.error}`);
     this.#captures.set(path, opened.value);
     return opened.value;
   }

@@ -1,3 +1,4 @@
+import { ProgramError } from '@remio/guest';
 import { HybridVsock } from '@remio/host-io';
 import type { VsockModelOptions } from '@remio/topology';
 import { VsockDevice, VsockGroup, type VsockOutside } from '@remio/virtio-device';
@@ -32,6 +33,6 @@ export class BackendVsocks {
 async function outsideOf(name: string, uds: string | undefined): Promise<VsockOutside> {
   if (uds === undefined) return NOBODY;
   const hybrid = await HybridVsock.listen(uds);
-  if (!hybrid.ok) throw new Error(`device ${name}: ${hybrid.error}`);
+  if (!hybrid.ok) throw new ProgramError(`device ${name}: ${hybrid.error}`);
   return hybrid.value;
 }

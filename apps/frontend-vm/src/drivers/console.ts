@@ -1,3 +1,4 @@
+import { ProgramError } from '@remio/guest';
 import { openEndpoint } from '@remio/host-io';
 import type { ConsoleDriverChoice, ConsoleDriverPort } from '@remio/topology';
 import { type ConsolePort, VirtioConsoleDriver } from '@remio/virtio-driver';
@@ -50,7 +51,7 @@ const PORTS_BY_NAME = 8;
 async function open(line: ConsoleDriverPort['line'], wake: () => void): Promise<PortLine> {
   if (line.kind === 'echo') return new EchoLine();
   const source = await openEndpoint(line, false);
-  if (!source.ok) throw new Error(source.error);
+  if (!source.ok) throw new ProgramError(source.error);
   return new HostLine(source.value, wake);
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Prng, type Result } from '@remio/base';
+import { ProgramError } from '@remio/guest';
 import type { FsCheckChoice } from '@remio/topology';
 import { type FsError, FsMount, VirtioFsDriver } from '@remio/virtio-driver';
 import { ERRNO, FUSE_ROOT_ID, S_IFDIR, S_IFLNK, S_IFREG } from '@remio/virtio-spec';
@@ -68,7 +69,7 @@ const said = (result: Result<unknown, FsError>): string => (result.ok ? 'ok' : r
 /** @throws Error that says what failed, for the program `drivers` to report */
 function value<T>(what: string, result: Result<T, FsError>): T {
   if (result.ok) return result.value;
-  throw new Error(`${what}: ${result.error.code}: ${result.error.detail}`);
+  throw new ProgramError(`${what}: ${result.error.code}: ${result.error.detail}`);
 }
 
 const listed = (path: string, bytes: Uint8Array): Listed => ({
@@ -84,7 +85,7 @@ async function readTree(
   found: Listed[],
   links: { readonly path: string; readonly target: string; readonly leads: string }[],
 ): Promise<void> {
-  if (depth > DEPTH_MAX) throw new Error(`directories nested deeper than ${DEPTH_MAX}`);
+  if (depth > DEPTH_MAX) throw new ProgramError(`directories nested deeper than ${DEPTH_MAX}`);
   for (const { name, type } of value(`list ${directory}`, await mount.list(directory))) {
     const path = directory === '' ? name : `${directory}/${name}`;
     if (type === S_IFDIR) await readTree(mount, path, depth + 1, found, links);
@@ -103,7 +104,9 @@ async function writeFiles(
   const made = await mount.mkdir(directory);
   if (!made.ok && made.error.errno === ERRNO.EROFS) return undefined;
   if (!made.ok && made.error.errno === ERRNO.EEXIST) {
-    throw new Error(`${directory} is there already: remove it, or write another name in the driver’s field directory`);
+    throw new ProgramError(
+      `${directory} is there already: remove it, or write another name in the driver’s field directory`,
+    );
   }
   value(`mkdir ${directory}`, made);
   const prng = new Prng(seed);

@@ -1,3 +1,4 @@
+import { ProgramError } from '@remio/guest';
 import type { GpioCheckChoice } from '@remio/topology';
 import { VirtioGpioDriver } from '@remio/virtio-driver';
 import {
@@ -17,12 +18,12 @@ export const gpioCheck =
     const names = orThrow(await driver.names());
     const lineOf = (name: string): number => {
       const line = names === 'refused' ? -1 : names.indexOf(name);
-      if (line < 0) throw new Error(`the device has no line ${name}`);
+      if (line < 0) throw new ProgramError(`the device has no line ${name}`);
       return line;
     };
     const [out, sensed] = [lineOf(output), lineOf(input)];
     const done = (what: string, outcome: number | 'refused'): void => {
-      if (outcome === 'refused') throw new Error(`the device refuses to ${what}`);
+      if (outcome === 'refused') throw new ProgramError(`the device refuses to ${what}`);
     };
     done('drive a line', orThrow(await driver.setValue(out, 0)));
     done('make a line an output', orThrow(await driver.setDirection(out, VIRTIO_GPIO_DIRECTION_OUT)));

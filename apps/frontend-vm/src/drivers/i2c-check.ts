@@ -1,3 +1,4 @@
+import { ProgramError } from '@remio/guest';
 import { VirtioI2cDriver } from '@remio/virtio-driver';
 import { EEPROM_SIZE, millicelsiusOf } from '@remio/virtio-spec';
 import type { DriverProgram } from './index.js';
@@ -18,7 +19,7 @@ export const i2cCheck: DriverProgram = async (cpu, end, vm) => {
   const read = async (address: number, from: number, length: number): Promise<Uint8Array> => {
     const outcome = orThrow(await driver.transfer(address, [{ write: Uint8Array.of(from) }, { read: length }]));
     const bytes = outcome === 'not-acknowledged' ? undefined : outcome[0];
-    if (bytes === undefined) throw new Error(`the chip at 0x${address.toString(16)} does not answer`);
+    if (bytes === undefined) throw new ProgramError(`the chip at 0x${address.toString(16)} does not answer`);
     return bytes;
   };
   const sensors = [];

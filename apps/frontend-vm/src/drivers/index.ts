@@ -1,4 +1,4 @@
-import type { GuestCpu, GuestDeviceEnd, GuestProgram, GuestVm } from '@remio/guest';
+import { type GuestCpu, type GuestDeviceEnd, type GuestProgram, type GuestVm, ProgramError } from '@remio/guest';
 import type { DriverChoice, IpcDriverChoice } from '@remio/topology';
 import { VcpuTimer } from '@remio/virtio-driver';
 import { blkVerify } from '../blk-verify.js';
@@ -115,15 +115,15 @@ export async function drive(cpu: GuestCpu, vm: GuestVm, vcpus: VcpuPool): Promis
       }
     }),
   );
-  if (failures.length > 0) throw new Error(failures.join('; '));
+  if (failures.length > 0) throw new ProgramError(failures.join('; '));
 }
 
 /** @returns why the driver failed; undefined: it did not */
 async function runOnce(cpu: GuestCpu, { run, repeat }: DriverTask): Promise<string | undefined> {
   const running = run().then(
     () => undefined,
-    // What is no plain error is a mistake of the driver's: its name tells which.
-    (error: unknown) => (error instanceof Error && error.name === 'Error' ? error.message : String(error)),
+    // Any other error is a mistake of the driver's: its name tells which.
+    (error: unknown) => (error instanceof ProgramError ? error.message : String(error)),
   );
   const patience = repeat?.patience;
   if (patience === undefined) return running;

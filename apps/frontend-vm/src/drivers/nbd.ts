@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Result } from '@remio/base';
-import type { GuestCpu, GuestVm } from '@remio/guest';
+import { type GuestCpu, type GuestVm, ProgramError } from '@remio/guest';
 import { listenTcp, listenUnix } from '@remio/host-io';
 import { yieldCpu } from '@remio/shared-memory';
 import type { NbdDriverChoice } from '@remio/topology';
@@ -31,7 +31,7 @@ export const nbd =
       { name: options.exportName, description: `${end.name} of ${vm.name}`, connections: options.connections },
       wake,
     );
-    if (!created.ok) throw new Error(created.error);
+    if (!created.ok) throw new ProgramError(created.error);
     const server = created.value;
     const listening = await listen(options, (socket) => server.accept(socket), vm);
     vm.onStop(async () => {
@@ -74,7 +74,7 @@ async function serve(
     if (notify) await driver.notify(cpu, 0);
     if (driver.broken !== undefined) {
       server.close();
-      throw new Error(`${driver.broken.code} (VirtIO ${driver.broken.clause}): ${driver.broken.detail}`);
+      throw new ProgramError(`${driver.broken.code} (VirtIO ${driver.broken.clause}): ${driver.broken.detail}`);
     }
     if (ended > 0 || turned) busyAt = now();
     if (server.awake || (server.disk.open > 0 && now() - busyAt < SPIN_NS)) {
@@ -115,7 +115,7 @@ async function listen(
     result: Result<T, string>,
     address: (listener: T) => string,
   ): void => {
-    if (!result.ok) throw new Error(result.error);
+    if (!result.ok) throw new ProgramError(result.error);
     const listener = result.value;
     listening.push({ address: address(listener), close: () => listener.close() });
   };

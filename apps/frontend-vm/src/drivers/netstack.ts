@@ -1,5 +1,5 @@
 import { formatIpv4, lengthOf, NetStack, NO_OFFLOADS, Patience, peek, type StackCounters } from '@remio/ethernet';
-import type { GuestCpu, GuestDeviceEnd, GuestVm } from '@remio/guest';
+import { type GuestCpu, type GuestDeviceEnd, type GuestVm, ProgramError } from '@remio/guest';
 import type { NetstackOptions } from '@remio/topology';
 import { type NetLane, VcpuTimer, VirtioNetDriver } from '@remio/virtio-driver';
 import { NET_HEADER_SIZE, VIRTIO_NET_HDR_F_DATA_VALID, VIRTIO_NET_HDR_F_NEEDS_CSUM } from '@remio/virtio-spec';
@@ -76,7 +76,7 @@ class Station {
       }),
     );
     const [lane] = driver.lanes;
-    if (lane === undefined) throw new Error('a network device has a queue pair');
+    if (lane === undefined) throw new ProgramError('a network device has a queue pair');
     const station = new Station(vm, cpu, driver, lane, options);
     station.stack.announce();
     return station;
@@ -97,7 +97,7 @@ class Station {
       const moved = this.#receive();
       this.#retry();
       if (driver.publish()) await driver.kick(this.#cpu);
-      if (driver.broken !== undefined) throw new Error(`${driver.broken.code}: ${driver.broken.detail}`);
+      if (driver.broken !== undefined) throw new ProgramError(`${driver.broken.code}: ${driver.broken.detail}`);
       if (done() || this.#cpu.counter() >= deadline) return;
       if (moved > 0) this.#patience.found(moved);
       if (moved > 0 || this.#patience.again()) {

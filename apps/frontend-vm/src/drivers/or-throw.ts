@@ -1,4 +1,5 @@
 import type { Result } from '@remio/base';
+import { ProgramError } from '@remio/guest';
 import type { DriverError } from '@remio/virtio-driver';
 
 /**
@@ -8,5 +9,5 @@ import type { DriverError } from '@remio/virtio-driver';
 export function orThrow<T>(result: Result<T, DriverError>): T {
   if (result.ok) return result.value;
   const { code, clause, detail } = result.error;
-  throw new Error(`${code} (VirtIO ${clause}): ${detail}`);
+  throw new ProgramError(`${code} (VirtIO ${clause}): ${detail}`);
 }

@@ -1,4 +1,5 @@
 import { ALL_OFFLOADS, Patience } from '@remio/ethernet';
+import { ProgramError } from '@remio/guest';
 import { TapPort } from '@remio/host-io';
 import type { TapDriverOptions } from '@remio/topology';
 import { type NetLane, VirtioNetDriver } from '@remio/virtio-driver';
@@ -18,7 +19,7 @@ export const tap =
   (options: TapDriverOptions): DriverProgram =>
   async (cpu, end, vm) => {
     const opened = TapPort.open(options.name);
-    if (!opened.ok) throw new Error(opened.error);
+    if (!opened.ok) throw new ProgramError(opened.error);
     const port = opened.value;
     vm.onStop(() => port.close());
     const driver = orThrow(await VirtioNetDriver.probe(cpu, end, { offloads: ALL_OFFLOADS }));
@@ -26,14 +27,14 @@ export const tap =
     port.open({ readable: () => cpu.hostEvent(), linkChanged: () => {} });
     port.configure(driver.leaves, 1);
     const [lane] = driver.lanes;
-    if (lane === undefined) throw new Error('a network device has a queue pair');
+    if (lane === undefined) throw new ProgramError('a network device has a queue pair');
     vm.report({ kind: 'tap', device: end.name, name: options.name, mtu: driver.mtu });
     const patience = new Patience();
     for (;;) {
       if (driver.stale) await driver.refresh(cpu);
       const moved = pump(port, lane);
       if (driver.publish()) await driver.kick(cpu);
-      if (driver.broken !== undefined) throw new Error(`${driver.broken.code}: ${driver.broken.detail}`);
+      if (driver.broken !== undefined) throw new ProgramError(`${driver.broken.code}: ${driver.broken.detail}`);
       if (moved > 0) patience.found(moved);
       if (moved > 0 || patience.again()) {
         await hostTurn(vm, cpu, moved === 0);

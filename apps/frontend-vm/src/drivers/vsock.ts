@@ -1,3 +1,4 @@
+import { ProgramError } from '@remio/guest';
 import { connectUnix, listenUnix, NodeStream, type UnixListener } from '@remio/host-io';
 import type { VsockDriverChoice } from '@remio/topology';
 import { VirtioVsockDriver } from '@remio/virtio-driver';
@@ -40,7 +41,7 @@ export const vsockBridge =
           });
           if (connection === undefined) stream.destroy();
         });
-        if (!listener.ok) throw new Error(listener.error);
+        if (!listener.ok) throw new ProgramError(listener.error);
         listeners.push(listener.value);
       }
       vm.report({ kind: 'vsock', device: end.name, cid: Number(driver.cid) });

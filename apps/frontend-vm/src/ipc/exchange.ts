@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Prng, type Result } from '@remio/base';
-import { type GuestCpu, type GuestIpc, type GuestVm, ipcNotify } from '@remio/guest';
+import { type GuestCpu, type GuestIpc, type GuestVm, ipcNotify, ProgramError } from '@remio/guest';
 import type { IpcExchangeChoice } from '@remio/topology';
 import { MessageRing } from './message-ring.js';
 
@@ -76,7 +76,7 @@ export const exchange =
     }
     const notify = async (event: number): Promise<void> => {
       const code = await ipcNotify(cpu, ipc.index, event);
-      if (code !== 0n) throw new Error(`the doorbell of ${ipc.name} answered ${code}`);
+      if (code !== 0n) throw new ProgramError(`the doorbell of ${ipc.name} answered ${code}`);
       doorbells += 1;
     };
     const roomEvent = ipc.interrupts.length > EVENT_ROOM ? EVENT_ROOM : EVENT_MESSAGE;
@@ -124,11 +124,11 @@ export const exchange =
       interrupts,
       ns: Number(vm.hostTime() - start),
     });
-    if (mismatches > 0) throw new Error(`${mismatches} messages are not what the other partition sent`);
+    if (mismatches > 0) throw new ProgramError(`${mismatches} messages are not what the other partition sent`);
   };
 
 /** @throws Error with what is wrong */
 function orThrow<T>(result: Result<T, string>): T {
   if (result.ok) return result.value;
-  throw new Error(result.error);
+  throw new ProgramError(result.error);
 }

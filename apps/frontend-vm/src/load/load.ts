@@ -1,4 +1,4 @@
-import type { GuestCpu, GuestDeviceEnd, GuestProgram, GuestVm } from '@remio/guest';
+import { type GuestCpu, type GuestDeviceEnd, type GuestProgram, type GuestVm, ProgramError } from '@remio/guest';
 import { VirtioBlkDriver } from '@remio/virtio-driver';
 import { LoadClient, noFigures, type Workload } from './client.js';
 import { LOAD_DEFAULTS, type LoadOptions, noGate, type StartGate } from './options.js';
@@ -26,10 +26,10 @@ async function open(boot: GuestCpu, vm: GuestVm, end: GuestDeviceEnd, options: L
   // Three descriptors a request, where there are no indirect ones.
   const queueSize = Math.min(1024, powerOfTwo(4 * options.depth));
   const probed = await VirtioBlkDriver.probe(boot, end, { cpus: vm.cpus, queueSize });
-  if (!probed.ok) throw new Error(`device ${end.name}: ${probed.error.code}: ${probed.error.detail}`);
+  if (!probed.ok) throw new ProgramError(`device ${end.name}: ${probed.error.code}: ${probed.error.detail}`);
   const driver = probed.value;
   if (driver.queues < vm.cpus)
-    throw new Error(`device ${end.name} has a queue for ${driver.queues} of ${vm.cpus} vCPUs`);
+    throw new ProgramError(`device ${end.name} has a queue for ${driver.queues} of ${vm.cpus} vCPUs`);
   return {
     end,
     workload: (cpu, mine) => blockWorkload(cpu, driver, mine),
@@ -53,7 +53,7 @@ export const load =
     let working = vm.cpus;
     const work = async (cpu: GuestCpu): Promise<void> => {
       const mine = targets.filter((_, n) => targets.length < vm.cpus || n % vm.cpus === cpu.index);
-      if (mine.length === 0) throw new Error(`VM ${vm.name} has no device`);
+      if (mine.length === 0) throw new ProgramError(`VM ${vm.name} has no device`);
       // A task for each device, as the threads of one CPU.
       const clients = mine.map((target) => {
         const own = { ...options, seed: (options.seed * 64 + cpu.index) * 64 + target.end.dm };
@@ -66,7 +66,7 @@ export const load =
     };
     for (let index = 1; index < vm.cpus; index += 1) {
       const code = await boot.startCpu(index, work);
-      if (code !== 0n) throw new Error(`vCPU ${index} cannot be started: ${code}`);
+      if (code !== 0n) throw new ProgramError(`vCPU ${index} cannot be started: ${code}`);
     }
     await work(boot);
     while (working > 0) await boot.waitForInterrupt();

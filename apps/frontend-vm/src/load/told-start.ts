@@ -1,4 +1,4 @@
-import type { GuestProgram, GuestVm } from '@remio/guest';
+import { type GuestProgram, type GuestVm, ProgramError } from '@remio/guest';
 import { load } from './load.js';
 import type { LoadOptions, StartGate } from './options.js';
 
@@ -25,7 +25,7 @@ export const loadProgram = ({ start, ...options }: LoadProgramOptions): GuestPro
 /** Tells that a VM is ready, and waits with it until its process is told when to begin. */
 function toldGate(vm: GuestVm): StartGate {
   if (process.send === undefined) {
-    throw new Error('`start: told` waits for whoever started this process to say when: leave it out');
+    throw new ProgramError('`start: told` waits for whoever started this process to say when: leave it out');
   }
   let missing = vm.cpus;
   return {

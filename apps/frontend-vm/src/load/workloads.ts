@@ -1,5 +1,5 @@
 import { Prng } from '@remio/base';
-import { type GuestCpu, type GuestDeviceEnd, GuestFault } from '@remio/guest';
+import { type GuestCpu, type GuestDeviceEnd, GuestFault, ProgramError } from '@remio/guest';
 import { diskBytes, type VirtioBlkDriver } from '@remio/virtio-driver';
 import { MMIO, SECTOR_SIZE } from '@remio/virtio-spec';
 import type { GuestBuffer } from '@remio/virtqueue';
@@ -36,7 +36,8 @@ export function blockWorkload(cpu: GuestCpu, driver: VirtioBlkDriver, options: L
     if (buffer === undefined) break;
     free.push(buffer);
   }
-  if (free.length === 0 || blocks === 0) throw new Error('the shared memory or the disk has no room for one request');
+  if (free.length === 0 || blocks === 0)
+    throw new ProgramError('the shared memory or the disk has no room for one request');
   let block = random.below(blocks);
   return {
     depth: free.length,
@@ -53,7 +54,7 @@ export function blockWorkload(cpu: GuestCpu, driver: VirtioBlkDriver, options: L
           ended(at, size, outcome === 'ok');
         });
         // A queue is made for the depth; a driver whose device is broken takes nothing any more.
-        if (!room) throw new Error(`the disk takes no request: ${driver.broken?.detail ?? 'its queue is full'}`);
+        if (!room) throw new ProgramError(`the disk takes no request: ${driver.broken?.detail ?? 'its queue is full'}`);
         added = true;
       }
       if (added && driver.publish(cpu.index)) await driver.notify(cpu, cpu.index);

@@ -1,11 +1,12 @@
 import { openSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { assert, type CpuId, err, ok, type Result, type VmId } from '@remio/base';
 import { type MetricsAddress, MetricsEndpoint, type Scrape, showAddress } from '@remio/metrics';
 import type { VmKind, VmRecord } from '@remio/protocol';
-import { createRegion, lockFile } from '@remio/shared-memory';
+import { createRegion, lockFile, roomProblem } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
-import { hostNeeds, kindOf, type Topology } from '@remio/topology';
+import { hostNeeds, kindOf, type SharedMemory, type Topology } from '@remio/topology';
 import { hostTime, Listener, type Peer, SessionRoutes } from '@remio/transport';
 import { Platform, type PlatformEvent } from '../platform/index.js';
 import { RecordingFile } from '../recording/index.js';
@@ -30,19 +31,38 @@ const SHARED_FILE = /^shmem-\d+$/;
 /** Name of the file of a shared memory in the run directory. */
 export const sharedFile = (runDirectory: string, id: number): string => join(runDirectory, `shmem-${id}`);
 
+/** Milliseconds in which processes that lost their hypervisor have ended, and given their memory back. */
+const RELEASE_MS = 6_000;
+
 /**
  * Takes a run directory for this process, and removes the memories of one that was killed: whoever still maps them keeps
- * what it has, and nobody finds them any more.
+ * what it has, and nobody finds them any more. Tells how many there were.
  */
-function claimRunDirectory(path: string): Result<void, string> {
+function claimRunDirectory(path: string): Result<number, string> {
   try {
     // Held until the process ends.
     const lock = openSync(join(path, 'hypervisor.lock'), 'w', 0o600);
     if (!lockFile(lock)) return err(`another hypervisor uses ${path}; give this one a directory of its own`);
-    for (const name of readdirSync(path)) if (SHARED_FILE.test(name)) rmSync(join(path, name));
-    return ok(undefined);
+    const left = readdirSync(path).filter((name) => SHARED_FILE.test(name));
+    for (const name of left) rmSync(join(path, name));
+    return ok(left.length);
   } catch (error) {
     return err(`run directory ${path} cannot be used: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/**
+ * Waits until there is room for shared memories.
+ * @param patience milliseconds
+ * @throws Error that says where there is none
+ */
+async function haveRoom(directory: string, memories: readonly SharedMemory[], patience: number): Promise<void> {
+  const bytes = memories.reduce((sum, { size }) => sum + size, 0);
+  for (const start = performance.now(); ; ) {
+    const problem = roomProblem(directory, bytes);
+    if (problem === undefined) return;
+    if (performance.now() - start >= patience) throw new Error(problem);
+    await sleep(100);
   }
 }
 
@@ -93,8 +113,9 @@ export class HypervisorService {
     if (runDirectory !== undefined) {
       const claimed = claimRunDirectory(runDirectory);
       if (!claimed.ok) throw new Error(claimed.error);
-      for (const memory of topology.sharedMemories) {
-        if (memory.via === 'service') continue;
+      const memories = topology.sharedMemories.filter(({ via }) => via !== 'service');
+      await haveRoom(runDirectory, memories, claimed.value > 0 ? RELEASE_MS : 0);
+      for (const memory of memories) {
         const made = createRegion(sharedFile(runDirectory, memory.id), memory.size);
         if (!made.ok) throw new Error(made.error);
       }
