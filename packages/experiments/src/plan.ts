@@ -70,6 +70,8 @@ function plain(value: unknown): Scalar {
   return JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? Number(inner) : inner));
 }
 
+/** What does not fit a point, as far as it is told: one large number may be wrong in a thousand places. */
+const MISFITS_MAX = 3;
 /** Most points that a sweep may have. */
 const POINTS_MAX = 10_000;
 
@@ -279,14 +281,17 @@ class PointMaker {
     }
     const onClock = this.#file.clock === 'wall' ? wallMisfits : virtualMisfits;
     const unreal = topology === undefined ? [] : onClock(topology);
-    for (const misfit of [...problems, ...unreal]) {
+    const all = [...problems, ...unreal];
+    for (const [n, misfit] of all.slice(0, MISFITS_MAX).entries()) {
       const where = Object.entries(at).map(([name, value]) => `${name} = ${value}`);
       // Of a platform that was described, a path says nothing.
       const what = settings.base === undefined ? misfit.message : `${misfit.path}: ${misfit.message}`;
       const cause = sets.findLast(({ places }) => places.some((place) => leadsTo(showPath(place), misfit.path)));
       const [section = ''] = misfit.path.split('.');
       const own = NAMES_VMS.includes(section) ? [section, 'vms'] : undefined;
-      this.#tell(cause?.at ?? own ?? last, `${where.length === 0 ? '' : `${where.join(', ')}: `}${what}`, what);
+      const more = n === MISFITS_MAX - 1 && all.length > MISFITS_MAX ? `; and ${all.length - MISFITS_MAX} more` : '';
+      const message = `${where.length === 0 ? '' : `${where.join(', ')}: `}${what}${more}`;
+      this.#tell(cause?.at ?? own ?? last, message, what);
     }
   }
 

@@ -77,6 +77,10 @@ function describedPlatform(settings: Settings): object {
   };
 }
 
+/** Devices of a point's base topology that its workload does not use; none without one. */
+export const leftOutOf = (settings: Settings): readonly string[] =>
+  settings.base === undefined ? [] : loadedBase(settings).leftOut;
+
 const costsOf = (costs: Settings['costs']): object =>
   Object.fromEntries(Object.entries(costs).filter(([, value]) => value !== undefined));
 
@@ -101,8 +105,6 @@ export interface Platform {
   readonly problems: readonly Misfit[];
   /** By VM. */
   readonly roles: ReadonlyMap<string, Role>;
-  /** Devices of the base topology that the workload does not use, and which are therefore not there. */
-  readonly leftOut: readonly string[];
   /** What of the base topology makes no difference, for the workload has its own way, or does not use it. */
   readonly idle: readonly Place[];
 }
@@ -121,18 +123,18 @@ function described(settings: Settings): Platform {
     files: { exists: () => true, imageProblem: () => undefined, directoryProblem: () => undefined },
   });
   const roles = new Map((parsed.topology?.vms ?? []).map(({ name }) => [name, roleByName(name)]));
-  return { ...checked(parsed, settings), roles, leftOut: [], idle: [] };
+  return { ...checked(parsed, settings), roles, idle: [] };
 }
 
 const roleByName = (name: string): Role =>
   name.startsWith(BACKEND) ? 'backend' : name.startsWith(NOISY) ? 'noisy' : 'frontend';
 
 function based(settings: Settings, file: string): Platform {
-  const { data, roles, leftOut, idle } = loadedBase(settings);
+  const { data, roles, idle } = loadedBase(settings);
   const { topology, problems } = checked(parseRaw({ file, text: textOf(data) }), settings);
   const more = topology === undefined ? [] : misfits(topology, roles, settings);
   const all = [...problems, ...more];
-  return { ...(topology === undefined || all.length > 0 ? {} : { topology }), problems: all, roles, leftOut, idle };
+  return { ...(topology === undefined || all.length > 0 ? {} : { topology }), problems: all, roles, idle };
 }
 
 function checked(

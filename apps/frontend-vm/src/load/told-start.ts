@@ -20,7 +20,7 @@ export type LoadProgramOptions = Partial<LoadOptions> & {
 
 /** The program `load`: of one VM alone, or of many in several processes that begin together. */
 export const loadProgram = ({ start, ...options }: LoadProgramOptions): GuestProgram =>
-  start === undefined ? load(options) : (boot, vm) => load(options, toldGate(vm))(boot, vm);
+  start === 'told' ? (boot, vm) => load(options, toldGate(vm))(boot, vm) : load(options);
 
 /** Tells that a VM is ready, and waits with it until its process is told when to begin. */
 function toldGate(vm: GuestVm): StartGate {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { assert } from '@remio/base';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Plan, RunFolder, readPlan, runPoint } from '../index.js';
-import { platformOf } from '../platform.js';
+import { leftOutOf, platformOf } from '../platform.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'experiment-base-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -71,14 +71,14 @@ const settingsOf = (plan: Plan, point = 0): Plan['points'][number]['settings'] =
 describe('an experiment on a topology of its own', () => {
   it('puts the workload on the disks of its frontends, and leaves out what nobody uses', async () => {
     const settings = settingsOf(planOf());
-    const { topology, roles, leftOut } = platformOf(settings);
+    const { topology, roles } = platformOf(settings);
     expect(Object.fromEntries(roles)).toEqual({
       io: 'backend',
       guest0: 'frontend',
       guest1: 'frontend',
       guest2: 'other',
     });
-    expect(leftOut).toEqual(['net0', 'net2']);
+    expect(leftOutOf(settings)).toEqual(['net0', 'net2']);
     expect(topology?.vms.map(({ program, remioDevs }) => [program.name, remioDevs.map(({ name }) => name)])).toEqual([
       ['dispatcher', ['disk0', 'disk1']],
       ['load', ['disk0']],
@@ -138,8 +138,8 @@ describe('an experiment on a topology of its own', () => {
     );
     const { plan, text } = readPlan(`${named}clock: wall\n`, file);
     assert(plan !== undefined, text);
-    const { topology, leftOut } = platformOf(settingsOf(plan));
-    expect(leftOut).toEqual(['net0']);
+    const { topology } = platformOf(settingsOf(plan));
+    expect(leftOutOf(settingsOf(plan))).toEqual(['net0']);
     expect(topology?.vms.at(-1)).toMatchObject({ program: { name: 'drivers' }, remioDevs: [{ name: 'net2' }] });
   });
 
@@ -215,6 +215,13 @@ describe('an experiment on a topology of its own', () => {
       'names VMs of a base topology',
     );
   });
+});
+
+it('tells a few of the things that do not fit a point, and how many there are', () => {
+  // An interrupt of a GIC for each device: beyond 980, every one is a mistake.
+  const { text } = readPlan('name: a\ntitle: A\nsweep: { platform.frontends: [1000] }\n', file);
+  expect(text.match(/^error/gm)).toHaveLength(3);
+  expect(text).toMatch(/and 17 more$/m);
 });
 
 describe('an experiment on the wall clock', () => {

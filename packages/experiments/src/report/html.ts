@@ -1,7 +1,7 @@
 import { type CostFigure, costModel } from '@remio/board';
 import { METRICS, type Metric, type Settings } from '../language.js';
 import type { Plan } from '../plan.js';
-import { platformOf } from '../platform.js';
+import { leftOutOf, platformOf } from '../platform.js';
 import type { Environment } from '../run-folder.js';
 import type { SensitivityRow } from '../sensitivity.js';
 import { nameOf, type PointSummary, show } from '../summary.js';
@@ -85,7 +85,7 @@ function wallText(runs: string, summaries: readonly PointSummary[], environment:
 /** What of the base topologies is not there. */
 function baseText(plan: Plan): string {
   if (plan.bases.length === 0) return '';
-  const leftOut = [...new Set(plan.points.flatMap(({ settings }) => platformOf(settings).leftOut))].sort();
+  const leftOut = [...new Set(plan.points.flatMap(({ settings }) => leftOutOf(settings)))].sort();
   const names = plan.bases.map(({ name }) => name).join(', ');
   const without = leftOut.length === 0 ? '' : ` Left out, for the workload does not use them: ${leftOut.join(', ')}.`;
   return `<p class="small">${escaped(`The platform is that of ${names}; its disks are empty ones.${without}`)}</p>`;
