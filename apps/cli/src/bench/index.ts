@@ -8,6 +8,7 @@ import { bootBench, memoryBench } from './many.js';
 import { mmio } from './mmio.js';
 import { nbd } from './nbd.js';
 import { ring } from './ring.js';
+import { scale } from './scale.js';
 import { throughput } from './throughput.js';
 import { world } from './world.js';
 
@@ -15,6 +16,7 @@ import { world } from './world.js';
 export const BENCHES: readonly Bench[] = [
   mmio,
   throughput,
+  scale,
   inproc,
   core,
   ring,

@@ -1,28 +1,15 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { showDuration } from '@remio/telemetry';
-import { type StarOptions, starTopology, type Topology } from '@remio/topology';
+import type { Topology } from '@remio/topology';
 import { deferred } from '../deferred.js';
 import { CommandError, EXIT } from '../exit-codes.js';
-import { RunningPlatform, scratchDirectory } from '../running-platform.js';
+import { RunningPlatform } from '../running-platform.js';
 import { topologyOf } from '../topology-file.js';
 import { type Bench, MiB, median } from './bench.js';
-
-/** Devices that one backend of the stars serves. */
-const PER_BACKEND = 200;
+import { starFile } from './star.js';
 
 /** VMs in all: backends are some of them. */
 const SIZES = [2, 100, 1000] as const;
-
-/** A star of so many VMs, frontends and backends. */
-function star(vms: number, work: StarOptions['work'], amount: number): { readonly file: string; remove(): void } {
-  let frontends = vms - 1;
-  while (frontends + Math.ceil(frontends / PER_BACKEND) > vms) frontends -= 1;
-  const scratch = scratchDirectory();
-  const file = join(scratch.path, 'star.yaml');
-  writeFileSync(file, starTopology({ arch: 'aarch64', frontends, vcpus: 1, perBackend: PER_BACKEND, work, amount }));
-  return { file, remove: () => scratch.remove() };
-}
 
 const guestsOf = (topology: Topology): number =>
   topology.vms.filter((vm) => vm.remioDevs.some((end) => end.type === 'frontend')).length;
@@ -71,7 +58,7 @@ export const bootBench: Bench = {
     for (let run = 0; run < runs; run += 1) {
       for (const { size, times } of measured) {
         progress.at(run, 'runs');
-        const { file, remove } = star(size, 'rng', 64);
+        const { file, remove } = starFile(size, 'rng', 64);
         try {
           const { platform, ns } = await boot(file, 'rng');
           await platform.stop();
@@ -101,7 +88,7 @@ export const memoryBench: Bench = {
   async measure() {
     const rows: { readonly vms: number; readonly bytes: number; readonly processes: number }[] = [];
     for (const size of [10, 100, 1000]) {
-      const { file, remove } = star(size, 'rng', 64);
+      const { file, remove } = starFile(size, 'rng', 64);
       try {
         const { platform, vms } = await boot(file, 'rng');
         const pids = [...platform.supervisor.pids().values()];
