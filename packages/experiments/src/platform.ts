@@ -87,9 +87,12 @@ const costsOf = (costs: Settings['costs']): object =>
 /** The base topology of a point with the workload in its frontends. */
 function loadedBase({ base, workload, noisy, costs }: Settings): ReturnType<typeof withWorkload> {
   const loaded = withWorkload(dataOf(base?.text ?? ''), targetOf(workload), targetOf(noisy));
-  const whole = isMapping(loaded.data) ? loaded.data : {};
-  const before = isMapping(whole['costs']) ? whole['costs'] : {};
-  return { ...loaded, data: { ...whole, costs: { ...before, ...costsOf(costs) } } };
+  const measured = costsOf(costs);
+  if (!isMapping(loaded.data) || Object.keys(measured).length === 0) return loaded;
+  const before = loaded.data['costs'];
+  // What is no mapping is for the topology's check to say.
+  if (before !== undefined && !isMapping(before)) return loaded;
+  return { ...loaded, data: { ...loaded.data, costs: { ...before, ...measured } } };
 }
 
 const targetOf = ({ vms, depth }: Settings['workload']): Target => ({

@@ -5,6 +5,9 @@ import { assert } from '@remio/base';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Plan, RunFolder, readPlan, runPoint } from '../index.js';
 import { leftOutOf, platformOf } from '../platform.js';
+import { dataOf, parseRaw, textOf } from './base-topology.js';
+import { setAt } from './topology-path.js';
+import { withWorkload } from './with-workload.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'experiment-base-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -55,6 +58,15 @@ measure: { warm_up: 1ms, duration: 2ms }
 `;
 
 beforeAll(() => writeFileSync(join(directory, 'mine.yaml'), TOPOLOGY));
+
+/** Every place of a topology. */
+const placesOf = (node: unknown, at: readonly (string | number)[]): readonly (readonly (string | number)[])[] =>
+  typeof node !== 'object' || node === null
+    ? [at]
+    : [
+        ...(at.length > 0 ? [at] : []),
+        ...Object.entries(node).flatMap(([key, value]) => placesOf(value, [...at, key])),
+      ];
 
 const file = join(directory, 'experiment.yaml');
 const planOf = (extra = ''): Plan => {
@@ -206,6 +218,29 @@ describe('an experiment on a topology of its own', () => {
     const { text } = readPlan(EXPERIMENT.replace('mine.yaml', 'bad.yaml'), file);
     expect(text).toContain('error: bad.yaml has mistakes, which are shown below');
     expect(text).toMatch(/bad\.yaml:12:\d+: error/);
+  });
+
+  it('hides no mistake of its topology, whatever is set wherever', () => {
+    const data = dataOf(TOPOLOGY);
+    const guests = { vms: ['guest*'], families: ['block'], queueSize: 16 };
+    const noise = { ...guests, vms: ['guest1'] };
+    const wrong = (topology: unknown): boolean => parseRaw({ file, text: textOf(topology) }).topology === undefined;
+    const places = placesOf(data, []);
+    let mistakes = 0;
+    for (const place of places) {
+      for (const value of [null, true, -1.5, [], {}, { x: null }, [null, 7n], 'x']) {
+        const set = setAt(data, place.join('.'), value);
+        assert(set.ok, `${place.join('.')} is there`);
+        const loaded = withWorkload(set.data, guests, noise);
+        // Every value is tried on the workload; the whole check, which takes longer, on one of them.
+        if (value !== 'x' || !wrong(set.data)) continue;
+        const matters = !loaded.idle.some((end) => end.every((step, n) => String(step) === String(place[n])));
+        if (!matters) continue;
+        mistakes += 1;
+        expect([place.join('.'), wrong(loaded.data)]).toEqual([place.join('.'), true]);
+      }
+    }
+    expect(mistakes).toBeGreaterThan(places.length / 2);
   });
 
   it('is none without a topology to set something in', () => {

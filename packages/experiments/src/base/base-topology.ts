@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { err, ok, type Result } from '@remio/base';
 import {
@@ -30,11 +30,8 @@ export const basesBeside =
   (name) => {
     const file = resolve(dirname(experiment), name);
     if (!existsSync(file)) return err(`there is no file ${file}; give the path of a topology, from this file`);
-    try {
-      return ok({ name, file, text: readFileSync(file, 'utf8') });
-    } catch (error) {
-      return err(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
-    }
+    const text = placeOfTopology(file).readText(file);
+    return text.ok ? ok({ name, file, text: text.value }) : text;
   };
 
 /** A topology before it is built: its file's name, and its text. */

@@ -56,34 +56,42 @@ export function withWorkload(data: unknown, workload: Target, noisy: Target): Lo
       else leftOut.set(keyOf(end), deviceOf(end));
     }
   }
-  const changed = vms.map(([name, vm]) => {
-    if (vm['remio_devs'] === undefined) return [name, vm] as const;
-    allEnds(vm).forEach((end, n) => {
+  const changed = new Map<string, Mapping>();
+  for (const [name, vm] of vms) {
+    const written = vm['remio_devs'];
+    // What is no list of ends is for the topology's check to say.
+    if (!Array.isArray(written)) continue;
+    const ends = written.flatMap((end: unknown, n): readonly unknown[] => {
+      if (!isMapping(end)) return [end];
       const place = ['vms', name, 'remio_devs', n];
-      if (leftOut.has(keyOf(end))) idle.push(place);
-      else if (programs.has(name)) idle.push(...REPLACED.map((field) => [...place, field]));
+      if (leftOut.has(keyOf(end))) {
+        idle.push(place);
+        return [];
+      }
+      if (programs.has(name)) idle.push(...REPLACED.map((field) => [...place, field]));
+      const use = used.get(keyOf(end));
+      return [use === undefined ? end : end['type'] === 'backend' ? servedEnd(end, use) : drivenEnd(end)];
     });
-    const ends = allEnds(vm)
-      .filter((end) => !leftOut.has(keyOf(end)))
-      .map((end) => {
-        const use = used.get(keyOf(end));
-        return use === undefined ? end : end['type'] === 'backend' ? servedEnd(end, use) : drivenEnd(end);
-      });
     // A backend that serves nothing any more is none.
-    if (servesAny(vm) && !ends.some((end) => end['type'] === 'backend')) {
+    if (servesAny(vm) && !servesAny({ remio_devs: ends })) {
       roles.set(name, 'other');
       programs.set(name, 'idle');
     }
     const program = programs.get(name);
-    return [name, { ...vm, remio_devs: ends, ...(program === undefined ? {} : { program }) }] as const;
-  });
-  const whole = isMapping(data) ? data : {};
-  const hosts = hostsOf(whole['hosts'], roles);
-  const loaded = { ...whole, vms: Object.fromEntries(changed), ...hosts };
-  return { data: loaded, roles, leftOut: [...leftOut.values()], idle };
+    changed.set(name, { ...vm, remio_devs: ends, ...(program === undefined ? {} : { program }) });
+  }
+  return { data: withVms(data, changed, roles), roles, leftOut: [...leftOut.values()], idle };
 }
 
-const allEnds = (vm: Mapping): readonly Mapping[] => (vm['remio_devs'] as readonly Mapping[] | undefined) ?? [];
+/** A topology with some of its VMs changed. */
+function withVms(data: unknown, changed: ReadonlyMap<string, Mapping>, roles: ReadonlyMap<string, Role>): unknown {
+  if (!isMapping(data) || !isMapping(data['vms'])) return data;
+  const vms = Object.entries(data['vms']).map(([name, vm]) => [name, changed.get(name) ?? vm] as const);
+  return { ...data, vms: Object.fromEntries(vms), ...hostsOf(data['hosts'], roles) };
+}
+
+const allEnds = ({ remio_devs: ends }: Mapping): readonly Mapping[] =>
+  Array.isArray(ends) ? ends.filter(isMapping) : [];
 
 const endsOf = (vm: Mapping, type: 'frontend' | 'backend'): readonly Mapping[] =>
   allEnds(vm).filter((end) => end['type'] === type);
@@ -124,9 +132,8 @@ function servedEnd(end: Mapping, { cpus, queueSize }: { readonly cpus: number; r
 function hostsOf(hosts: unknown, roles: ReadonlyMap<string, Role>): Mapping {
   if (!isMapping(hosts)) return {};
   const serves = (name: unknown): boolean => roles.get(String(name)) === 'backend';
-  const kept = Object.entries(hosts).map(([host, names]) => {
-    const list = names as readonly unknown[];
-    return [host, list.some(serves) ? list.filter(serves) : list] as const;
-  });
+  const kept = Object.entries(hosts).map(
+    ([host, names]) => [host, Array.isArray(names) && names.some(serves) ? names.filter(serves) : names] as const,
+  );
   return { hosts: Object.fromEntries(kept) };
 }
