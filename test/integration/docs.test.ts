@@ -3,11 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { run, skipsWithout } from './programs.js';
 import { root } from './run-remio.js';
 
-const skip = skipsWithout('the commands of docs/topology.md and docs/boards.md', 'bash');
+const skip = skipsWithout('the commands of docs/topology.md, docs/boards.md and docs/keys.md', 'bash');
 
 describe.skipIf(skip)('pages', () => {
-  it.each(['docs/topology.md', 'docs/boards.md'])('%s has commands that print what it says', async (page) => {
-    const ended = await run(process.execPath, join(root, 'tools', 'docs-console.mjs'), page);
-    expect(ended).toMatchObject({ code: 0, stderr: '' });
-  });
+  it.each(['docs/topology.md', 'docs/boards.md', 'docs/keys.md'])(
+    '%s has commands that print what it says',
+    async (page) => {
+      const ended = await run(process.execPath, join(root, 'tools', 'docs-console.mjs'), page);
+      expect(ended).toMatchObject({ code: 0, stderr: '' });
+    },
+  );
 });

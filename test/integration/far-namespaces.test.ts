@@ -7,6 +7,7 @@ import { Prng } from '@remio/base';
 import { afterAll, describe, expect, it } from 'vitest';
 import { FarHosts } from './far-hosts.js';
 import { Namespace, networkProblem, tapNames } from './network-host.js';
+import { remio } from './run-remio.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'remio-ns-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
@@ -50,14 +51,17 @@ vms:
 
 describe.skipIf(problem !== undefined)('a disk whose driver is on another host', () => {
   it.each([
-    ['at once', 0, 0],
-    ['with 1 ms of delay, and 1% of the packets lost', 1, 0.01],
+    ['at once, in plain text', 0, 0, false],
+    ['with 1 ms of delay, and 1% of the packets lost, with keys', 1, 0.01, true],
   ])(
     'is read and written over TCP between two network namespaces: %s',
-    async (_, delay, loss) => {
+    async (_, delay, loss, guarded) => {
       const file = join(scratch, 'far.yaml');
       writeFileSync(file, TOPOLOGY);
       writeFileSync(join(scratch, 'disk.img'), disk);
+      const keys = join(scratch, 'keys');
+      if (guarded) expect(await remio('keys', file, '-o', keys, '--write')).toMatchObject({ code: 0 });
+      const keyOption = guarded ? ['--keys', keys] : [];
       const hosts = new FarHosts();
       const namespaces: Namespace[] = [];
       try {
@@ -80,9 +84,13 @@ describe.skipIf(problem !== undefined)('a disk whose driver is on another host',
           }
         }
         const endpoint = 'tcp://10.78.0.1:5555';
-        const vm = (name: string): readonly string[] => ['--topology', file, '--connect', endpoint, '--vm', name];
-        await hosts.start('hypervisor', ['--topology', file, '--endpoint', endpoint, '--plaintext'], here.name);
-        await hosts.start('watcher', [endpoint], here.name);
+        const vm = (name: string): readonly string[] => [
+          ...['--topology', file, '--connect', endpoint, '--vm', name],
+          ...keyOption,
+        ];
+        const protection = guarded ? keyOption : ['--plaintext'];
+        await hosts.start('hypervisor', ['--topology', file, '--endpoint', endpoint, ...protection], here.name);
+        await hosts.start('watcher', guarded ? [endpoint, keys] : [endpoint], here.name);
         await hosts.start('backend', vm('backend'), there.name);
         await hosts.start('frontend', vm('guest0'), here.name);
         const { event } = await hosts.report((seen) => seen.event['kind'] === 'blk-verify');

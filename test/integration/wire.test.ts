@@ -12,10 +12,10 @@ import { root } from './run-remio.js';
 
 // Debian's interpreter has Debian's packages; the one on the path may be another.
 const python = ['/usr/bin/python3', 'python3'].find(
-  (name) => spawnSync(name, ['-c', 'import zmq, msgpack']).status === 0,
+  (name) => spawnSync(name, ['-c', 'import zmq, msgpack, cryptography']).status === 0,
 );
 if (python === undefined) {
-  const text = 'the Python frontend is skipped: python3-zmq or python3-msgpack is missing';
+  const text = 'the Python frontend is skipped: python3-zmq, python3-msgpack or python3-cryptography is missing';
   if (process.env['CI'] !== undefined) throw new Error(text);
   console.log(text);
 }

@@ -1,8 +1,7 @@
-import { renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
 import { BUILTIN_PROGRAMS, fixTopology, imagesOf, type Loaded, loadTopology } from '@remio/topology';
 import { toGithub, toSarif } from './diagnostic-formats.js';
-import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
+import { EXIT, type ExitCode } from './exit-codes.js';
+import { replaceFile } from './replace-file.js';
 import { requireFile } from './topology-file.js';
 
 export const CHECK_FORMATS = ['text', 'json', 'sarif', 'github'] as const;
@@ -47,21 +46,4 @@ function fixFile(file: string, load: Parameters<typeof fixTopology>[1]): Loaded 
   for (const { place, rule, fix } of result.applied) console.error(`${file}:${place.line}: fixed [${rule}]: ${fix}`);
   if (result.fixed !== undefined) replaceFile(file, result.fixed);
   return result;
-}
-
-/** Replaces a file's text as a whole: whoever reads meanwhile sees the old or the new. */
-function replaceFile(file: string, text: string): void {
-  const draft = join(dirname(file), `.${basename(file)}.${process.pid}.tmp`);
-  try {
-    writeFileSync(draft, text, { mode: statSync(file).mode, flag: 'wx' });
-    renameSync(draft, file);
-  } catch (error) {
-    try {
-      unlinkSync(draft);
-    } catch {
-      // It was never made.
-    }
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new CommandError(`${file} cannot be written: ${reason}; make it writable, or copy it`, EXIT.USAGE);
-  }
 }

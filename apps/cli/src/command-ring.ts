@@ -1,5 +1,6 @@
 import { guestAddress } from '@remio/base';
 import { LocalMemory } from '@remio/guest-memory';
+import { observerKeys } from '@remio/hypervisor';
 import { mapRegion } from '@remio/shared-memory';
 import { Connection } from '@remio/transport';
 import { type DecodedEvent, type DecodedQueue, decodeQueue } from '@remio/virtqueue';
@@ -23,9 +24,12 @@ export async function ring(
   vm: string,
   device: string,
   queue: number,
-  options: { readonly endpoint: string; readonly json: boolean },
+  options: { readonly endpoint: string; readonly keys?: string; readonly json: boolean },
 ): Promise<ExitCode> {
-  const attached = await Connection.attach(options.endpoint, '', [], { onRecords: () => {}, onLost: () => {} });
+  const keys = options.keys === undefined ? undefined : observerKeys(options.keys);
+  if (keys?.ok === false) throw new CommandError(keys.error, EXIT.USAGE);
+  const handler = { onRecords: () => {}, onLost: () => {} };
+  const attached = await Connection.attach(options.endpoint, '', [], handler, keys?.value);
   if (!attached.ok) throw new CommandError(attached.error.reason, EXIT.ENVIRONMENT);
   const connection = attached.value;
   try {

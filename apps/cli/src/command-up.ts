@@ -27,6 +27,8 @@ export interface UpOptions {
   readonly engine: 'processes' | 'inproc' | 'virtual';
   readonly endpoint?: string;
   readonly plaintext?: boolean;
+  /** Directory of the secret keys. */
+  readonly keys?: string;
   readonly record?: string;
   /** HOST:PORT of the hypervisor's metrics. */
   readonly metrics?: string;
@@ -110,6 +112,7 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
     signal: stopping.signal,
     ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
     ...(options.plaintext === undefined ? {} : { plaintext: options.plaintext }),
+    ...(options.keys === undefined ? {} : { keys: options.keys }),
     ...(options.record === undefined ? {} : { record: options.record }),
     ...(metrics === undefined ? {} : { metrics }),
     ...(options.processes === undefined ? {} : { processes: options.processes }),

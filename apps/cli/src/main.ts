@@ -22,6 +22,7 @@ import { generateStar } from './command-generate.js';
 import type { GraphOptions } from './command-graph.js';
 import type { HostileOptions } from './command-hostile.js';
 import type { ImportOptions } from './command-import.js';
+import { type KeysOptions, keys } from './command-keys.js';
 import { replayFile } from './command-replay.js';
 import { ring } from './command-ring.js';
 import { up } from './command-up.js';
@@ -75,6 +76,7 @@ program
       .default('processes'),
   )
   .option('--endpoint <ENDPOINT>', 'where the hypervisor listens (ipc://… or tcp://…)')
+  .option('--keys <DIR>', 'of the secret keys (`remio keys`): lets in only who has one, and encrypts')
   .option('--plaintext', 'let the endpoint be one that other hosts reach, unprotected as it is', false)
   .option('--record <FILE>', 'write every input of the core, and its effects, as a vector')
   .option('--processes <N>', 'processes of each kind that VMs of no host are dealt out over', whole)
@@ -197,6 +199,19 @@ program
   });
 
 program
+  .command('keys <FILE>')
+  .description('make keys for the hypervisor, for each VM and for who watches: who may talk, between hosts')
+  .requiredOption('-o, --output <DIR>', 'directory for the secret keys; it is made where there is none')
+  .option('--write', 'put the public keys into the topology, instead of printing them', false)
+  .option('--add', 'keep the secret keys that are there, and make those that are missing', false)
+  .option('--force', 'replace the secret keys that are there', false)
+  .option('--json', 'what was made, as JSON', false)
+  .addHelpText('after', '\nExample:\n  remio keys my-topology.yaml -o keys --write')
+  .action((file: string, options: KeysOptions) => {
+    code = keys(file, options);
+  });
+
+program
   .command('export <FORMAT> <FILE>')
   .description('write a topology for a board: Bao’s configuration, device trees, device models (FORMAT is bao)')
   .requiredOption('-o, --output <DIR>', 'directory for the files; it is made where there is none')
@@ -264,6 +279,7 @@ program
   .command('ring <VM> <DEVICE> <QUEUE>')
   .description('show a virtqueue of a running platform, decoded')
   .requiredOption('--endpoint <ENDPOINT>', 'where the hypervisor listens: `remio up` prints it')
+  .option('--keys <DIR>', 'with observer.key_secret and hypervisor.key, where the hypervisor has keys')
   .option('--json', 'the queue as JSON', false)
   .addHelpText('after', '\nExample:\n  remio ring guest0 disk0 0 --endpoint ipc:///dev/shm/remio-…/hypervisor.sock')
   .action(async (vm: string, device: string, queue: string, options: Parameters<typeof ring>[3]) => {

@@ -2,10 +2,12 @@ import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { peerKeys, protectionOf } from '@remio/hypervisor';
 import { type MetricsAddress, showAddress } from '@remio/metrics';
+import { OBSERVER } from '@remio/protocol';
 import { RunDirectory, sharedMemoryProblem } from '@remio/shared-memory';
 import { type Topology, usesStdio, writeChecked } from '@remio/topology';
-import { Connection } from '@remio/transport';
+import { Connection, type PeerKeys } from '@remio/transport';
 import { CommandError, EXIT } from './exit-codes.js';
 import { type Placed, placeVms } from './placement.js';
 import { type ChildEvent, Supervisor } from './supervisor.js';
@@ -20,6 +22,8 @@ export interface PlatformOptions {
   readonly endpoint?: string;
   /** Whether the endpoint may be one that other hosts reach. */
   readonly plaintext?: boolean;
+  /** Directory of the secret keys, as `remio keys` makes it; absent: nobody proves who he is. */
+  readonly keys?: string;
   readonly record?: string;
   /** Where the hypervisor serves metrics; the other processes do at the ports that follow. */
   readonly metrics?: MetricsAddress;
@@ -75,13 +79,15 @@ export class RunningPlatform {
     const problem = sharedMemoryProblem();
     if (problem !== undefined) throw new CommandError(problem, EXIT.ENVIRONMENT);
     const { topology } = options;
+    const keys = keysOf(options);
     const directory = RunDirectory.create();
     const endpoint = options.endpoint ?? `ipc://${join(directory.path, 'hypervisor.sock')}`;
     const supervisor = new Supervisor(directory.path, (event) => options.onChild?.(event));
     const hostCpu = options.hostCpu === undefined ? {} : { hostCpu: options.hostCpu };
     const checked = join(directory.path, 'topology');
     writeChecked(checked, topology);
-    const common = ['--checked', checked, '--run-dir', directory.path];
+    const keyArguments = options.keys === undefined ? [] : ['--keys', options.keys];
+    const common = ['--checked', checked, '--run-dir', directory.path, ...keyArguments];
     // Processes that are starting are ended as others are, and the start of each then fails.
     const onAbort = (): void => void supervisor.stop();
     options.signal?.addEventListener('abort', onAbort);
@@ -104,11 +110,12 @@ export class RunningPlatform {
         last: true,
         ...hostCpu,
       });
-      const attached = await Connection.attach(endpoint, topology.digest, [], {
+      const handler = {
         onRecords: () => {},
         onLost: () => {},
-        onReport: (vm, event) => options.onReport(vm, event),
-      });
+        onReport: (vm: string, event: unknown) => options.onReport(vm, event),
+      };
+      const attached = await Connection.attach(endpoint, topology.digest, [], handler, keys);
       if (!attached.ok) throw new Error(attached.error.reason);
       const start = (part: Placed['part']): Promise<unknown> =>
         Promise.all(
@@ -175,6 +182,19 @@ export class RunningPlatform {
 function copyLogs(from: string, to: string): void {
   mkdirSync(to, { recursive: true });
   for (const name of readdirSync(from)) if (name.endsWith('.log')) cpSync(join(from, name), join(to, name));
+}
+
+/**
+ * The keys of this process, as an observer. What is wrong with those of the others is said before anything starts.
+ * @throws CommandError
+ */
+function keysOf({ topology, endpoint, keys, plaintext }: PlatformOptions): PeerKeys | undefined {
+  const protection = protectionOf({ topology, endpoint: endpoint ?? 'ipc://', keys, plaintext: plaintext === true });
+  if (!protection.ok) throw new CommandError(protection.error, EXIT.USAGE);
+  if (keys === undefined) return undefined;
+  const all = peerKeys(topology, [OBSERVER, ...topology.vms.map(({ name }) => name)], keys);
+  if (!all.ok) throw new CommandError(all.error, EXIT.USAGE);
+  return all.value;
 }
 
 /** Processes in their order, from the given port on. */

@@ -69,7 +69,7 @@ export const METRICS = {
   remio_core_events_total: { type: 'counter', help: 'Warnings and fatal events of the core', labels: ['code'] },
   remio_peers_refused_total: {
     type: 'counter',
-    help: 'Processes that were turned away or cut off for what they sent',
+    help: 'Processes that were turned away, for their keys or what they asked for, or cut off for what they sent',
     labels: [],
   },
   remio_frames_total: { type: 'counter', help: 'Frames of records on the wire', labels: ['direction'] },

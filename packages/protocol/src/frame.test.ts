@@ -159,6 +159,8 @@ describe('the codec', () => {
     for (const message of [
       { kind: 'claim', version: 2, digest: 'd', of: 'backend' },
       { kind: 'granted', vms: ['guest0'] },
+      { kind: 'challenge', nonce: Buffer.alloc(32, 9) },
+      { kind: 'proof', proofs: [{ name: 'guest0', proof: Buffer.alloc(32, 8) }] },
       { kind: 'refused', code: 'none-free', reason: 'all 4 are run' },
     ] as const) {
       expect(decodeVmMessage(encodeVmMessage(message))).toEqual({ ok: true, value: message });
@@ -220,6 +222,11 @@ describe('C16: whatever arrives, the answer is a message or what is wrong', () =
     ['claims that are no names', pack([MESSAGE.HELLO, 1, 'd', [1]])],
     ['a claim of an unknown kind', pack([MESSAGE.CLAIM, 2, 'd', 'hypervisor'])],
     ['a grant of no names', pack([MESSAGE.GRANTED, 'guest0'])],
+    ['a nonce of 31 bytes', pack([MESSAGE.CHALLENGE, Buffer.alloc(31)])],
+    ['a nonce that is a text', pack([MESSAGE.CHALLENGE, 'x'.repeat(32)])],
+    ['a proof of 33 bytes', pack([MESSAGE.PROOF, [['guest0', Buffer.alloc(33)]]])],
+    ['a proof without a name', pack([MESSAGE.PROOF, [Buffer.alloc(32)]])],
+    ['proofs that are no list', pack([MESSAGE.PROOF, 'guest0'])],
     ['200 000 nested arrays', Buffer.alloc(200_000, 0x91)],
     ['no bytes at all', Buffer.alloc(0)],
   ])('%s', (_, bytes) => {

@@ -2,6 +2,7 @@ import { assert, err, ok, type Result } from '@remio/base';
 import { Packr } from 'msgpackr';
 import { FRAME_BYTES_MAX, FrameReader, FrameWriter, MalformedFrame } from './frame-bytes.js';
 import { plainValue } from './plain-value.js';
+import { NONCE_BYTES, PROOF_BYTES } from './proof.js';
 import {
   RECORD_BYTES_MAX,
   readHypervisorRecord,
@@ -12,7 +13,7 @@ import {
 import type { HypervisorRecord, VmRecord } from './records.js';
 
 /** Version of everything that travels; both ends must have the same. */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 
 /** First byte of a frame of records. MessagePack never uses it, and every other frame is a MessagePack array. */
 export const RECORDS_MARK = 0xc1;
@@ -31,10 +32,21 @@ export const MESSAGE = {
   RESUMED: 11,
   CLAIM: 12,
   GRANTED: 13,
+  CHALLENGE: 14,
+  PROOF: 15,
 } as const;
 
 /** Why a HELLO or RESUME was refused, or a peer cut off. */
-export const REFUSALS = ['version', 'topology', 'unknown-vm', 'vm-taken', 'none-free', 'session', 'protocol'] as const;
+export const REFUSALS = [
+  'version',
+  'topology',
+  'unknown-vm',
+  'vm-taken',
+  'none-free',
+  'session',
+  'protocol',
+  'denied',
+] as const;
 export type Refusal = (typeof REFUSALS)[number];
 
 /** What a process may claim one of, whichever is free. */
@@ -63,6 +75,10 @@ export type ControlMessage =
   /** The first message of a peer on a new connection, after it lost one: it has every frame up to `received`. */
   | { readonly kind: 'resume'; readonly session: number; readonly token: string; readonly received: number }
   | { readonly kind: 'resumed'; readonly session: number; readonly received: number }
+  /** Where keys are used, the answer to HELLO, CLAIM and RESUME: the peer is to prove its keys over this nonce. */
+  | { readonly kind: 'challenge'; readonly nonce: Uint8Array }
+  /** The answer to CHALLENGE: by name of a VM, or under the empty name as an observer. */
+  | { readonly kind: 'proof'; readonly proofs: readonly Proof[] }
   | { readonly kind: 'refused'; readonly code: Refusal; readonly reason: string }
   | { readonly kind: 'heartbeat'; readonly session: number; readonly ack: number }
   | { readonly kind: 'goodbye'; readonly session: number; readonly reason: string }
@@ -70,6 +86,12 @@ export type ControlMessage =
   | { readonly kind: 'report'; readonly vm: string; readonly event: unknown }
   | { readonly kind: 'query'; readonly id: number; readonly what: string; readonly argument: unknown }
   | { readonly kind: 'reply'; readonly id: number; readonly value: unknown };
+
+/** That a peer has the key which the topology binds to a name. */
+export interface Proof {
+  readonly name: string;
+  readonly proof: Uint8Array;
+}
 
 /** Records of one turn. */
 export interface RecordFrame<Record> {
@@ -141,6 +163,10 @@ function encodeControl(message: ControlMessage): Buffer {
       return packr.pack([MESSAGE.RESUME, message.session, message.token, message.received]);
     case 'resumed':
       return packr.pack([MESSAGE.RESUMED, message.session, message.received]);
+    case 'challenge':
+      return packr.pack([MESSAGE.CHALLENGE, message.nonce]);
+    case 'proof':
+      return packr.pack([MESSAGE.PROOF, message.proofs.map(({ name, proof }) => [name, proof])]);
     case 'refused':
       return packr.pack([MESSAGE.REFUSED, message.code, message.reason]);
     case 'heartbeat':
@@ -276,6 +302,12 @@ function control(fields: readonly unknown[]): ControlMessage {
     case MESSAGE.RESUMED:
       arity(fields, 3);
       return { kind: 'resumed', session: count(fields, 1), received: count(fields, 2) };
+    case MESSAGE.CHALLENGE:
+      arity(fields, 2);
+      return { kind: 'challenge', nonce: bytesOf(fields, 1, NONCE_BYTES) };
+    case MESSAGE.PROOF:
+      arity(fields, 2);
+      return { kind: 'proof', proofs: list(fields, 1).map(proofIn) };
     case MESSAGE.REFUSED: {
       arity(fields, 3);
       const code = REFUSALS.find((refusal) => refusal === fields[1]);
@@ -321,10 +353,25 @@ function credit(fields: readonly unknown[], at: number, most: number): number {
   return value;
 }
 
+function list(fields: readonly unknown[], at: number): readonly unknown[] {
+  const elements = fields[at];
+  if (!Array.isArray(elements) || elements.length > 65_536) throw new MalformedFrame(`element ${at} is no list`);
+  return elements;
+}
+
 function names(fields: readonly unknown[], at: number): readonly string[] {
-  const list = fields[at];
-  if (!Array.isArray(list) || list.length > 65_536) throw new MalformedFrame(`element ${at} is no list of names`);
-  return list.map((_, n) => text(list, n));
+  return list(fields, at).map((_, n, all) => text(all, n));
+}
+
+function proofIn(pair: unknown): Proof {
+  if (!Array.isArray(pair) || pair.length !== 2) throw new MalformedFrame('a proof has a name and bytes');
+  return { name: text(pair, 0), proof: bytesOf(pair, 1, PROOF_BYTES) };
+}
+
+function bytesOf(fields: readonly unknown[], at: number, length: number): Uint8Array {
+  const value = fields[at];
+  if (value instanceof Uint8Array && value.length === length) return value;
+  throw new MalformedFrame(`element ${at} is no ${length} bytes`);
 }
 
 function text(fields: readonly unknown[], at: number): string {

@@ -87,6 +87,7 @@ export function buildTopology(source: TopologySource, file: TopologyFile, option
       ),
       ipcs: (vm.ipcs ?? []).map((ipc, index) => ipcOf(source, [...path, 'ipcs', index], ipc, index, memories)),
       program: programOf(vm, options),
+      ...present({ key: keyOf(file, name) }),
     };
   });
   const profile = file.profile ?? 'hardened';
@@ -101,6 +102,7 @@ export function buildTopology(source: TopologySource, file: TopologyFile, option
     sharedMemories,
     vms,
     hosts: hostsOf(source, file, vms),
+    ...(file.keys === undefined ? {} : { keys: { hypervisor: file.keys.hypervisor, observer: file.keys.observer } }),
     costs: file.costs ?? {},
     hasDeadlines: vms.some((vm) => vm.remioDevs.some((end) => end.deadline !== undefined)),
   };
@@ -109,6 +111,10 @@ export function buildTopology(source: TopologySource, file: TopologyFile, option
 
 /** Whether a board is named by the path of a file. */
 const isPath = (name: string): boolean => name.includes('/') || /\.ya?ml$/.test(name);
+
+/** The key of a VM, if it has one. */
+const keyOf = ({ keys }: TopologyFile, vm: string): string | undefined =>
+  keys !== undefined && Object.hasOwn(keys.vms, vm) ? keys.vms[vm] : undefined;
 
 /** The hosts, of the VMs that there are. */
 function hostsOf(source: TopologySource, file: TopologyFile, vms: readonly Vm[]): readonly Host[] {

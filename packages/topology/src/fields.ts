@@ -1,3 +1,4 @@
+import { publicKeyProblem } from '@remio/protocol';
 import { z } from 'zod';
 
 const SIZE = /^(\d+)(KiB|MiB|GiB)$/;
@@ -51,6 +52,15 @@ export const hertz = u64
   .describe('Cycles of a CPU in a second');
 
 export const name = z.string().regex(/^[A-Za-z][A-Za-z0-9_-]*$/, 'expected a name: letters, digits, - and _');
+
+/** A public key of CURVE. */
+export const publicKey = z
+  .string()
+  .superRefine((text, context) => {
+    const problem = publicKeyProblem(text);
+    if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+  })
+  .describe('A public key of CURVE: 40 characters of Z85, as `remio keys` prints it');
 
 /** `options` are the program's own; integers become numbers where they are exact. */
 export const options = z.record(z.string(), z.unknown());

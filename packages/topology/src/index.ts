@@ -37,6 +37,7 @@ export * from './host-needs.js';
 export type { IpcDriverChoice, IpcExchangeChoice } from './ipc-drivers/index.js';
 export { boardJsonSchema, topologyJsonSchema } from './json-schema.js';
 
+export * from './keys-section.js';
 export { usesStdio } from './lines.js';
 export * from './load.js';
 export * from './parse.js';

@@ -110,6 +110,10 @@ export function loadTopology(file: string, options: LoadOptions): Loaded {
   return read.ok ? loaded(parser(file, options)(read.value), read.value) : unreadable(file, read.error);
 }
 
+/** A topology of a text that is not (yet) that of the file. */
+export const loadTopologyText = (text: string, file: string, options: LoadOptions): Loaded =>
+  loaded(parser(file, options)(text), text);
+
 /** A topology file after what can be put right without asking was. */
 export interface FixedTopology extends Loaded {
   /** The text, if something in it changed. */
@@ -134,10 +138,9 @@ export function loadBoardFile(file: string): ParsedBoard & { readonly text: stri
   return { ...parsed, text: renderDiagnostics(parsed.diagnostics, read.value) };
 }
 
-const loaded = (parsed: Parsed, source: string): Loaded => ({
-  ...parsed,
-  text: renderDiagnostics(parsed.diagnostics, source),
-});
+function loaded(parsed: Parsed, source: string): Loaded {
+  return { ...parsed, text: renderDiagnostics(parsed.diagnostics, source) };
+}
 
 /** What reading a topology asks of where it lies: paths in it count from there, and so do board files. */
 export function placeOfTopology(file: string): Required<Pick<BuildOptions, 'resolve' | 'readText' | 'file' | 'show'>> {
@@ -154,14 +157,14 @@ export function placeOfTopology(file: string): Required<Pick<BuildOptions, 'reso
   };
 }
 
-const parser =
-  (file: string, options: LoadOptions) =>
-  (text: string): Parsed =>
+function parser(file: string, options: LoadOptions) {
+  return (text: string): Parsed =>
     parseTopology(text, file, {
       ...placeOfTopology(file),
       files: hostFiles,
       ...options,
     });
+}
 
 function unreadable(file: string, { message, line }: FileProblem): Loaded {
   const diagnostic: Diagnostic = {

@@ -3,7 +3,7 @@ import type { RingFeatureName } from '@remio/virtio-spec';
 import { z } from 'zod';
 import { deviceSchemas } from './devices/index.js';
 import { driverSchemas } from './drivers/index.js';
-import { cost, count, duration, hertz, name, options, present, size, u64 } from './fields.js';
+import { cost, count, duration, hertz, name, options, present, publicKey, size, u64 } from './fields.js';
 import { ipcDriverSchemas } from './ipc-drivers/index.js';
 
 const program = z.union(
@@ -101,6 +101,14 @@ const costs = z
   .transform((given) => present(given) as CostOverrides)
   .describe('Virtual time: costs that you measured, in cycles, instead of those of the board');
 
+const keys = z
+  .strictObject({
+    hypervisor: publicKey,
+    observer: publicKey.describe('Whoever watches: `remio ring`, and `remio up` itself'),
+    vms: z.record(name, publicKey).describe('Every VM by name: only who has this key may run it'),
+  })
+  .describe('Public keys, which `remio keys` makes: who may talk, between hosts (docs/keys.md)');
+
 /** The topology language. */
 export const topologySchema = z.strictObject({
   name: z.string().optional(),
@@ -115,6 +123,7 @@ export const topologySchema = z.strictObject({
   costs: costs.optional(),
   shared_memories: z.record(name, z.strictObject({ size, phys, via })).optional(),
   vms: z.record(name, vm),
+  keys: keys.optional(),
   hosts: z
     .record(name, z.array(name))
     .optional()

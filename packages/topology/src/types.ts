@@ -93,6 +93,8 @@ export interface Vm {
   readonly remioDevs: readonly RemioDev[];
   readonly ipcs: readonly Ipc[];
   readonly program: ModuleRef;
+  /** Public key of CURVE: only who has the secret one may run this VM. There where {@link Topology.keys} are. */
+  readonly key?: string;
 }
 
 /** A process that runs several VMs; VMs of no host are the command's to place. */
@@ -116,6 +118,8 @@ export interface Topology {
   readonly sharedMemories: readonly SharedMemory[];
   readonly vms: readonly Vm[];
   readonly hosts: readonly Host[];
+  /** Public keys of CURVE of those that are no VMs; absent: the topology has no keys. */
+  readonly keys?: { readonly hypervisor: string; readonly observer: string };
   /** Costs that the user measured, for virtual time. */
   readonly costs: CostOverrides;
   /** Whether any frontend has a deadline. */

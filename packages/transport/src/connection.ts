@@ -19,6 +19,8 @@ import {
 import { Dealer } from 'zeromq';
 import { FrameSocket, KEEP_ALIVE } from './frame-socket.js';
 import { hostTime } from './host-time.js';
+import type { PeerKeys } from './keys.js';
+import { Prover } from './prover.js';
 
 /** What a peer of the hypervisor is told. */
 export interface ConnectionHandler {
@@ -59,6 +61,8 @@ export class Connection implements VmTransport {
   /** Frames of records received and sent, each once. */
   readonly frames = { received: 0, sent: 0 };
   readonly #endpoint: string;
+  /** Undefined: there are no keys. */
+  readonly #prover: Prover | undefined;
   #vms: readonly string[];
   readonly #handler: ConnectionHandler;
   readonly #queries = new Map<number, (value: Result<unknown, string>) => void>();
@@ -79,8 +83,9 @@ export class Connection implements VmTransport {
   #taken = false;
 
   /** @throws Error if the endpoint is none */
-  private constructor(endpoint: string, vms: readonly string[], handler: ConnectionHandler) {
+  private constructor(endpoint: string, vms: readonly string[], handler: ConnectionHandler, keys?: PeerKeys) {
     this.#endpoint = endpoint;
+    this.#prover = keys === undefined ? undefined : new Prover(keys);
     this.#vms = vms;
     this.#handler = handler;
     this.#socket = this.#connect();
@@ -88,6 +93,7 @@ export class Connection implements VmTransport {
 
   /**
    * Connects and claims VMs, by name or any that is free of a kind; an observer claims none.
+   * @param keys where the hypervisor lets in only whom it knows; it is no other then, and nobody reads on the way
    * @returns why the hypervisor does not take this peer
    */
   static async attach(
@@ -95,10 +101,11 @@ export class Connection implements VmTransport {
     digest: string,
     claim: readonly string[] | VmKind,
     handler: ConnectionHandler,
+    keys?: PeerKeys,
   ): Promise<Result<Connection, AttachError>> {
     let connection: Connection;
     try {
-      connection = new Connection(endpoint, typeof claim === 'string' ? [] : claim, handler);
+      connection = new Connection(endpoint, typeof claim === 'string' ? [] : claim, handler, keys);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       return err({ code: 'unreachable', reason: `${endpoint} is no endpoint: ${reason}` });
@@ -194,21 +201,29 @@ export class Connection implements VmTransport {
   }
 
   #connect(): FrameSocket<Dealer, Buffer> {
-    const dealer = new Dealer({ immediate: true, linger: 200, sendHighWaterMark: SEND_QUEUE, ...KEEP_ALIVE });
+    const options = { immediate: true, linger: 200, sendHighWaterMark: SEND_QUEUE, ...KEEP_ALIVE };
+    const dealer = new Dealer({ ...options, ...this.#prover?.options });
+    const socket = new FrameSocket<Dealer, Buffer>(dealer, ([bytes]) => {
+      if (bytes !== undefined) this.#take(bytes);
+      this.#taken = true;
+      this.flushSoon();
+    });
+    // Before it connects: what happens earlier is not told.
+    for (const failure of ['auth', 'protocol', 'other'] as const) {
+      dealer.events.on(`handshake:error:${failure}`, () => {
+        // A connection that was lost is tried again until its session is over, whatever fails meanwhile.
+        if (this.#state === 'greeting') this.#lost(this.#handshakeProblem(failure));
+      });
+    }
+    dealer.events.on('disconnect', () => {
+      if (socket === this.#socket) this.#disconnected();
+    });
     try {
       dealer.connect(this.#endpoint);
     } catch (error) {
       dealer.close();
       throw error;
     }
-    const socket = new FrameSocket<Dealer, Buffer>(dealer, ([bytes]) => {
-      if (bytes !== undefined) this.#take(bytes);
-      this.#taken = true;
-      this.flushSoon();
-    });
-    dealer.events.on('disconnect', () => {
-      if (socket === this.#socket) this.#disconnected();
-    });
     socket.receive();
     return socket;
   }
@@ -224,8 +239,34 @@ export class Connection implements VmTransport {
         this.#welcome = undefined;
         resolve(answer);
       };
-      this.#put(hello);
+      this.#greet(hello);
     });
+  }
+
+  /** Says what is said first on a connection. */
+  #greet(greeting: Message<'hello' | 'claim' | 'resume'>): void {
+    const frame = encodeVmMessage(greeting);
+    const names = greeting.kind === 'claim' ? undefined : this.#vms;
+    this.#prover?.greets(frame, names);
+    this.#socket.send(frame, this.#onRefused);
+  }
+
+  /** The hypervisor wants to see that this peer has the keys of what it asks for. */
+  #challenged(nonce: Uint8Array): void {
+    if (this.#prover === undefined) this.#lost(`the hypervisor at ${this.#endpoint} asks for keys, and there are none`);
+    else if (this.#state !== 'open') this.#put({ kind: 'proof', proofs: this.#prover.prove(nonce) });
+  }
+
+  /** Why two ends do not even come to talk. */
+  #handshakeProblem(failure: 'auth' | 'protocol' | 'other'): string {
+    if (this.#prover === undefined) {
+      return `what answers at ${this.#endpoint} ends the connection: if it is a hypervisor with keys, give yours (--keys DIR)`;
+    }
+    const { publicKey } = this.#prover;
+    return failure === 'auth'
+      ? `the hypervisor at ${this.#endpoint} does not know the key ${publicKey} of this process: its topology has others; ` +
+          'give both the same file, and start the hypervisor anew'
+      : `what answers at ${this.#endpoint} has not the hypervisor\u2019s key of the topology (keys.hypervisor), or uses no keys`;
   }
 
   #take(bytes: Buffer): void {
@@ -267,6 +308,9 @@ export class Connection implements VmTransport {
         return;
       case 'granted':
         if (this.#state === 'greeting') this.#vms = message.vms;
+        return;
+      case 'challenge':
+        this.#challenged(message.nonce);
         return;
       case 'resumed':
         this.#resumed(message);
@@ -324,7 +368,7 @@ export class Connection implements VmTransport {
     this.#socket.abandon();
     this.#taken = false;
     this.#socket = this.#connect();
-    this.#put({ kind: 'resume', session: this.#session, token: this.#token, received: this.#link.tell() });
+    this.#greet({ kind: 'resume', session: this.#session, token: this.#token, received: this.#link.tell() });
   }
 
   /** Both sides send again what the other has not got. */

@@ -10,39 +10,30 @@ import {
   encodeHypervisorMessage,
   type HypervisorRecord,
   Link,
-  PROTOCOL_VERSION,
   type Refusal,
   transientHypervisorFrame,
-  type VmKind,
-  type VmRecord,
 } from '@remio/protocol';
 import { Router } from 'zeromq';
+import { type Challenges, mayHave } from './challenges.js';
+import { type Door, openDoor, strangerProblem } from './door.js';
+import type { Doorkeeper } from './doorkeeper.js';
 import { FrameSocket, KEEP_ALIVE } from './frame-socket.js';
+import {
+  type Claim,
+  DENIED,
+  type Greeting,
+  type Hello,
+  isSame,
+  logged,
+  NOT_CHOSEN,
+  namesIn,
+  otherVersion,
+  type Resume,
+} from './greeting.js';
 import { hostTime } from './host-time.js';
-import { type Peer, type PeerState, PeerTable } from './peer-table.js';
-
-/** What the hypervisor decides and does about its peers. */
-export interface ListenerHandler {
-  /** Whether a peer may have what it claims; a refusal says why. */
-  admit(vms: readonly string[], digest: string): { readonly code: Refusal; readonly reason: string } | undefined;
-  /** The VMs that a peer gets which claims any of a kind; a refusal names the limit. */
-  choose(kind: VmKind): readonly string[] | { readonly code: Refusal; readonly reason: string };
-  onAttached(peer: Peer): void;
-  /**
-   * @param arrivedAt when they arrived, in nanoseconds on the host's monotonic clock
-   * @param transitNs time on the way, if the peer said when it sent; 0 otherwise
-   */
-  onRecords(peer: Peer, records: readonly VmRecord[], arrivedAt: number, transitNs: number): void;
-  /** Records that arrived caused some to be sent. @param turnNs time from the one to the other */
-  onTurn?(turnNs: number): void;
-  onReport(peer: Peer, vm: string, event: unknown): void;
-  /** Answers a query of an observer or a VM's process. */
-  onQuery(what: string, argument: unknown): unknown;
-  /** The peer is gone, cut off or said goodbye; its VMs are free. */
-  onLost(peer: Peer, reason: string): void;
-  /** A peer was turned away or misbehaved: for the log. */
-  onRefused(reason: string): void;
-}
+import type { HypervisorKeys } from './keys.js';
+import type { ListenerHandler, Rejection } from './listener-handler.js';
+import { isChosen, type PeerState, PeerTable } from './peer-table.js';
 
 /** Milliseconds between heartbeats. */
 const HEARTBEAT_MS = 500;
@@ -57,7 +48,8 @@ const SEND_QUEUE = 10 * CREDIT.frames;
 
 const NS_PER_MS = 1e6;
 
-type Hello = Extract<ControlMessage, { kind: 'hello' }>;
+/** Whoever proves what was not asked, or again, or after too long. */
+const UNASKED: Rejection = { code: 'protocol', reason: 'nothing was to be proven' };
 
 /** A stranger that left before it got its answer misses nothing. */
 const ignore = (): void => {};
@@ -69,6 +61,9 @@ export class Listener {
   readonly #handler: ListenerHandler;
   readonly #digest: string;
   readonly #socket: FrameSocket<Router, [Buffer, Buffer]>;
+  /** Whom it has asked for a proof; undefined: there are no keys. */
+  readonly #challenges: Challenges | undefined;
+  readonly #doorkeeper: Doorkeeper | undefined;
   readonly #peers = new PeerTable();
   /** Peers for which something waits that may go. */
   readonly #dirty: PeerState[] = [];
@@ -79,9 +74,11 @@ export class Listener {
   #nextSession = 1;
   #closed = false;
 
-  private constructor(handler: ListenerHandler, digest: string, router: Router) {
+  private constructor(handler: ListenerHandler, digest: string, router: Router, door: Door | undefined) {
     this.#handler = handler;
     this.#digest = digest;
+    this.#challenges = door?.challenges;
+    this.#doorkeeper = door?.keeper;
     this.#socket = new FrameSocket(router, ([route, bytes]) => {
       this.#arrivedAt = 0;
       if (route !== undefined && bytes !== undefined) this.#take(route, bytes);
@@ -96,24 +93,39 @@ export class Listener {
 
   /**
    * Binds an endpoint (`ipc://…` or `tcp://…`).
+   * @param keys lets in only who has one of them; absent: everybody, unencrypted
    * @throws Error that says why it cannot be bound
    */
-  static async bind(endpoint: string, digest: string, handler: ListenerHandler): Promise<Listener> {
+  static async bind(
+    endpoint: string,
+    digest: string,
+    handler: ListenerHandler,
+    keys?: HypervisorKeys,
+  ): Promise<Listener> {
+    const door = keys === undefined ? undefined : await openDoor(keys, handler);
     const router = new Router({
+      ...door?.options,
       mandatory: true,
       sendTimeout: 0,
       linger: 200,
       sendHighWaterMark: SEND_QUEUE,
       ...KEEP_ALIVE,
     });
+    if (door !== undefined) {
+      router.events.on('handshake:error:protocol', ({ error }) => handler.onRefused(strangerProblem(error.code), []));
+      router.events.on('handshake:error:other', () =>
+        handler.onRefused('a connection that ended in its handshake', []),
+      );
+    }
     try {
       await router.bind(endpoint);
     } catch (error) {
       router.close();
+      door?.keeper.close();
       const reason = error instanceof Error ? error.message : String(error);
       throw new Error(`endpoint ${endpoint} cannot be bound: ${reason}; choose another, or stop what uses it`);
     }
-    const listener = new Listener(handler, digest, router);
+    const listener = new Listener(handler, digest, router, door);
     listener.#socket.receive();
     return listener;
   }
@@ -166,6 +178,7 @@ export class Listener {
       this.#tell(peer, { kind: 'goodbye', session: peer.session, reason: 'the hypervisor stops' });
     }
     this.#socket.close();
+    this.#doorkeeper?.close();
   }
 
   #fill(peer: PeerState): void {
@@ -200,16 +213,48 @@ export class Listener {
   #stranger(route: Buffer, bytes: Buffer): void {
     const decoded = decodeVmMessage(bytes);
     if (!decoded.ok) {
-      this.#handler.onRefused(`a frame of a stranger: ${decoded.error}`);
+      this.#handler.onRefused(`a frame of a stranger: ${decoded.error}`, []);
       this.#refuse(route, 'protocol', decoded.error);
       return;
     }
     const message = decoded.value;
-    if (message.kind === 'hello') this.#hello(route, message);
-    else if (message.kind === 'claim') this.#claim(route, message);
-    else if (message.kind === 'resume') this.#resume(route, message);
-    // Late frames of a peer that was cut off or came back elsewhere are not worth an answer each.
-    else if (message.kind === 'query') this.#refuse(route, 'protocol', 'say HELLO first');
+    switch (message.kind) {
+      case 'hello':
+      case 'claim':
+      case 'resume':
+        if (this.#challenges === undefined) this.#greeted(route, message, undefined);
+        else this.#challenge(this.#challenges, route, message, bytes);
+        return;
+      case 'proof': {
+        const answered = this.#challenges?.answer(route, message.proofs);
+        if (answered === undefined) this.#turnAway(route, [], UNASKED, 'a stranger');
+        else this.#greeted(route, answered.greeting, answered.proven);
+        return;
+      }
+      case 'query':
+        // Late frames of a peer that was cut off or came back elsewhere are not worth an answer each.
+        this.#refuse(route, 'protocol', 'say HELLO first');
+        return;
+      default:
+        return;
+    }
+  }
+
+  /** Nothing but its version is looked at of what somebody says who has proven nothing. */
+  #challenge(challenges: Challenges, route: Buffer, greeting: Greeting, frame: Buffer): void {
+    const early =
+      (greeting.kind === 'resume' ? undefined : otherVersion(greeting)) ?? (isChosen(route) ? undefined : NOT_CHOSEN);
+    const nonce = early === undefined ? challenges.ask(route, greeting, frame) : undefined;
+    if (nonce !== undefined) this.#answer(route, { kind: 'challenge', nonce });
+    else this.#turnAway(route, namesIn(greeting), early ?? { code: 'protocol', reason: 'the greeting is too long' });
+  }
+
+  /** @param proven names whose keys the peer has; undefined: there are no keys */
+  #greeted(route: Buffer, greeting: Greeting, proven: ReadonlySet<string> | undefined): void {
+    if (proven?.size === 0) this.#turnAway(route, namesIn(greeting), DENIED);
+    else if (greeting.kind === 'hello') this.#hello(route, greeting, proven);
+    else if (greeting.kind === 'claim') this.#claim(route, greeting, proven);
+    else this.#resume(route, greeting, proven);
   }
 
   #records(peer: PeerState, bytes: Buffer): void {
@@ -249,7 +294,7 @@ export class Listener {
   }
 
   #malformed(peer: PeerState, error: string): void {
-    this.#handler.onRefused(`a frame of ${peer.vms.join(', ')}: ${error}`);
+    this.#handler.onRefused(`a frame: ${error}`, peer.vms);
     this.cut(peer.session, error);
   }
 
@@ -281,24 +326,30 @@ export class Listener {
     }
   }
 
-  #hello(route: Buffer, hello: Hello): void {
-    const refusal = this.#mismatch(hello) ?? this.#admission(hello);
+  #hello(route: Buffer, hello: Hello, proven: ReadonlySet<string> | undefined): void {
+    const denied = proven === undefined || mayHave(hello.vms, proven) ? undefined : DENIED;
+    const refusal = denied ?? this.#mismatch(hello) ?? this.#admission(hello);
     if (refusal === undefined) this.#welcome(route, hello.vms, false);
-    else this.#turnAway(route, hello.vms.join(', ') || 'an observer', refusal);
+    else this.#turnAway(route, hello.vms, refusal);
   }
 
-  #claim(route: Buffer, { version, digest, of }: Extract<ControlMessage, { kind: 'claim' }>): void {
-    const chosen = this.#handler.choose(of);
-    const vms = 'code' in chosen ? [of] : chosen;
-    const hello: Hello = { kind: 'hello', version, digest, vms };
+  #claim(route: Buffer, claim: Claim, proven: ReadonlySet<string> | undefined): void {
+    const chosen = this.#handler.choose(claim.of, proven);
+    const vms = 'code' in chosen ? [claim.of] : chosen;
+    const hello: Hello = { kind: 'hello', version: claim.version, digest: claim.digest, vms };
     const refusal = this.#mismatch(hello) ?? ('code' in chosen ? chosen : this.#admission(hello));
     if (refusal === undefined) this.#welcome(route, vms, true);
-    else this.#turnAway(route, `a ${of}`, refusal);
+    else this.#turnAway(route, [], refusal, `a ${claim.of}`);
   }
 
-  #turnAway(route: Buffer, who: string, { code, reason }: { readonly code: Refusal; readonly reason: string }): void {
+  #turnAway(
+    route: Buffer,
+    vms: readonly string[],
+    { code, reason }: Rejection,
+    who = vms.length === 0 ? 'an observer' : logged(vms).join(', '),
+  ): void {
     this.#refuse(route, code, reason);
-    this.#handler.onRefused(`${who}: ${reason}`);
+    this.#handler.onRefused(`${who}: ${reason}`, logged(vms));
   }
 
   /** @param tell whether the peer does not know yet which VMs it has */
@@ -324,11 +375,9 @@ export class Listener {
     this.#handler.onAttached(peer);
   }
 
-  #mismatch(hello: Hello): { readonly code: Refusal; readonly reason: string } | undefined {
-    if (hello.version !== PROTOCOL_VERSION) {
-      const reason = `protocol version ${hello.version}; the hypervisor speaks ${PROTOCOL_VERSION}`;
-      return { code: 'version', reason };
-    }
+  #mismatch(hello: Hello): Rejection | undefined {
+    const version = otherVersion(hello);
+    if (version !== undefined) return version;
     if (hello.vms.length > 0 && hello.digest !== this.#digest) {
       const reason = `topology ${hello.digest.slice(0, 12)}; the hypervisor runs ${this.#digest.slice(0, 12)}`;
       return { code: 'topology', reason };
@@ -336,7 +385,7 @@ export class Listener {
     return undefined;
   }
 
-  #admission(hello: Hello): { readonly code: Refusal; readonly reason: string } | undefined {
+  #admission(hello: Hello): Rejection | undefined {
     // Whoever starts a process anew has seen to the old one's end: a process that is away does not keep its VMs from it.
     for (const peer of this.#peers.all()) {
       if (peer.away !== undefined && peer.vms.some((vm) => hello.vms.includes(vm))) {
@@ -347,9 +396,9 @@ export class Listener {
   }
 
   /** A peer lost its connection and has a new one: both sides send again what the other has not got. */
-  #resume(route: Buffer, { session, token, received }: Extract<ControlMessage, { kind: 'resume' }>): void {
+  #resume(route: Buffer, { session, token, received }: Resume, proven: ReadonlySet<string> | undefined): void {
     const peer = this.#peers.get(session);
-    if (peer === undefined || peer.token !== token) {
+    if (peer === undefined || !isSame(peer.token, token) || (proven !== undefined && !mayHave(peer.vms, proven))) {
       this.#refuse(route, 'session', `session ${session} is over, or another's`);
       return;
     }
@@ -390,7 +439,12 @@ export class Listener {
   }
 
   #refuse(route: Buffer, code: Refusal, reason: string): void {
-    this.#socket.send([route, encodeHypervisorMessage({ kind: 'refused', code, reason })], ignore);
+    this.#answer(route, { kind: 'refused', code, reason });
+  }
+
+  /** Says something to whoever has no session. */
+  #answer(route: Buffer, message: ControlMessage): void {
+    this.#socket.send([route, encodeHypervisorMessage(message)], ignore);
   }
 
   #drop(peer: PeerState, reason: string): void {

@@ -27,9 +27,12 @@ export interface PeerState extends Peer {
 /** Bytes of a routing id that ZeroMQ chose: a zero, and a number. */
 const CHOSEN_BYTES = 5;
 
+/** Whether ZeroMQ chose a routing id: it gives each to one connection, and never again. */
+export const isChosen = (route: Buffer): boolean => route.length === CHOSEN_BYTES && route[0] === 0;
+
 /** A routing id as the key of a map: the number that ZeroMQ chose, or the bytes that the peer did. */
 function keyOf(route: Buffer): number | string {
-  if (route.length !== CHOSEN_BYTES || route[0] !== 0) return route.toString('latin1');
+  if (!isChosen(route)) return route.toString('latin1');
   return (route[1] ?? 0) | ((route[2] ?? 0) << 8) | ((route[3] ?? 0) << 16) | ((route[4] ?? 0) << 24);
 }
 

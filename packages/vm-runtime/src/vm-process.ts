@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type CpuId, err, ok, type Result } from '@remio/base';
 import type { GuestProgram, ProgramFactory } from '@remio/guest';
-import { logger, sharedFile } from '@remio/hypervisor';
+import { logger, peerKeys, sharedFile } from '@remio/hypervisor';
 import {
   METRICS_VARIABLE,
   type MetricsAddress,
@@ -13,8 +15,8 @@ import {
 import { type HypervisorRecord, VM_KINDS, type VmKind, type VmRecord, type VmTransport } from '@remio/protocol';
 import { mapRegion, regionPlace } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
-import { type SharedMemory, type Topology, topologyOfProcess, type Vm } from '@remio/topology';
-import { Connection } from '@remio/transport';
+import { hostNeeds, kindOf, type SharedMemory, type Topology, topologyOfProcess, type Vm } from '@remio/topology';
+import { Connection, type ConnectionHandler, type PeerKeys, peerKeyFile } from '@remio/transport';
 import { hostLoop } from './host-loop.js';
 import { VmHost, type VmReport } from './vm-host.js';
 import { VmMetrics } from './vm-metrics.js';
@@ -58,6 +60,7 @@ export async function runVmProcess(name: string, programs: ProgramTable): Promis
       vm: { type: 'string', multiple: true, default: [] },
       claim: { type: 'string' },
       connect: { type: 'string' },
+      keys: { type: 'string' },
       'run-dir': { type: 'string' },
       image: { type: 'string', multiple: true, default: [] },
       metrics: { type: 'string' },
@@ -72,7 +75,7 @@ export async function runVmProcess(name: string, programs: ProgramTable): Promis
   if ((values.topology ?? values.checked) === undefined || connect === undefined || claim === undefined) {
     fail(
       USAGE_ERROR,
-      `usage: ${name} --topology FILE (--vm NAME | --claim ${VM_KINDS.join('|')}) --connect ENDPOINT [--run-dir DIR] [--image NAME=PATH] [--metrics HOST:PORT]`,
+      `usage: ${name} --topology FILE (--vm NAME | --claim ${VM_KINDS.join('|')}) --connect ENDPOINT [--keys DIR] [--run-dir DIR] [--image NAME=PATH] [--metrics HOST:PORT]`,
     );
   }
   const metrics = metricsAddress(values.metrics);
@@ -85,9 +88,13 @@ export async function runVmProcess(name: string, programs: ProgramTable): Promis
       fail(USAGE_ERROR, `${topology.file} has no VM ${unknown}; it has ${names}`);
     }
   }
+  const keys = values.keys === undefined ? undefined : keysOf(topology, claim, values.keys);
+  if (keys?.ok === false) fail(USAGE_ERROR, keys.error);
   const process_ = new VmProcess(topology, runDirectory, (level, fields, message) => log[level](fields, message));
   const failure =
-    (await process_.serveMetrics(metrics)) ?? (await process_.attach(connect, claim)) ?? (await process_.run(programs));
+    (await process_.serveMetrics(metrics)) ??
+    (await process_.attach(connect, claim, keys?.value)) ??
+    (await process_.run(programs));
   if (failure !== undefined) {
     process_.stop(failure.reason);
     setTimeout(() => fail(failure.code, failure.reason), GOODBYE_MS);
@@ -105,6 +112,17 @@ export async function runVmProcess(name: string, programs: ProgramTable): Promis
 function claimOf(vms: readonly string[], kind: string | undefined): Claim | undefined {
   if (vms.length > 0) return kind === undefined ? vms : undefined;
   return VM_KINDS.find((each) => each === kind);
+}
+
+/** Keys of a process: those of its VMs, or, if it takes any VM of a kind, those that are in the directory. */
+function keysOf(topology: Topology, claim: Claim, directory: string): Result<PeerKeys, string> {
+  if (typeof claim !== 'string') return peerKeys(topology, claim, directory);
+  const claimable = topology.vms.filter((vm) => kindOf(vm) === claim && hostNeeds(vm).length === 0);
+  const names = claimable.map(({ name }) => name).filter((name) => existsSync(join(directory, peerKeyFile(name))));
+  if (names.length > 0) return peerKeys(topology, names, directory);
+  return err(
+    `${directory} has the key of no ${claim} that any process may claim; such files are ${peerKeyFile('NAME')}`,
+  );
 }
 
 function metricsAddress(option: string | undefined): MetricsAddress | undefined {
@@ -177,8 +195,8 @@ class VmProcess implements VmTransport {
   }
 
   /** Connects and claims VMs; returns why it cannot. */
-  async attach(endpoint: string, claim: Claim): Promise<Failure | undefined> {
-    const attached = await Connection.attach(endpoint, this.#topology.digest, claim, {
+  async attach(endpoint: string, claim: Claim, keys: PeerKeys | undefined): Promise<Failure | undefined> {
+    const handler: ConnectionHandler = {
       onRecords: (records, arrivedAt, transit) => {
         if (this.#arrivedAt === 0) this.#arrivedAt = arrivedAt;
         if (transit > 0) this.#transit.record(transit);
@@ -196,7 +214,8 @@ class VmProcess implements VmTransport {
         this.#log('error', {}, `lost the hypervisor: ${reason}`);
         process.exit(ENVIRONMENT_ERROR);
       },
-    });
+    };
+    const attached = await Connection.attach(endpoint, this.#topology.digest, claim, handler, keys);
     if (!attached.ok) {
       const what = typeof claim === 'string' ? `a ${claim}` : `VM ${claim.join(', ')}`;
       return environment(`${what} cannot attach at ${endpoint}: ${attached.error.reason}`);

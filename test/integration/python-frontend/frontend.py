@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """A frontend VM of Remio, written from docs/wire-protocol.md: reads three registers of a device and detaches.
-It can lose its connection on the way.
+It can lose its connection on the way, and prove a key.
 
-Needs python3-zmq and python3-msgpack. Prints one line of JSON.
+Needs python3-zmq and python3-msgpack, with --keys python3-cryptography too. Prints one line of JSON.
 """
 import argparse
+import hashlib
+import hmac
 import json
 import struct
 import sys
@@ -12,8 +14,8 @@ import sys
 import msgpack
 import zmq
 
-VERSION = 3
-HELLO, WELCOME, REFUSED, HEARTBEAT, GOODBYE, RESUME_SESSION, RESUMED = 1, 2, 3, 5, 6, 10, 11
+VERSION = 4
+HELLO, WELCOME, REFUSED, HEARTBEAT, GOODBYE, RESUME_SESSION, RESUMED, CHALLENGE, PROOF = 1, 2, 3, 5, 6, 10, 11, 14, 15
 RECORDS_MARK = 0xC1
 HEADER = struct.Struct("<BIQQQ")
 HEAD = struct.Struct("<BII")
@@ -37,9 +39,32 @@ FIELDS = {
 REGISTERS = {"MagicValue": 0x000, "Version": 0x004, "DeviceID": 0x008}
 
 
+class Keys:
+    """The keys of one VM, from a directory that `remio keys` made."""
+
+    def __init__(self, directory, vm):
+        import zmq.auth
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+        from zmq.utils import z85
+
+        self.hypervisor, _ = zmq.auth.load_certificate(f"{directory}/hypervisor.key")
+        self.public, self.secret = zmq.auth.load_certificate(f"{directory}/vm-{vm}.key_secret")
+        mine, theirs = z85.decode(self.secret), z85.decode(self.hypervisor)
+        agreed = X25519PrivateKey.from_private_bytes(mine).exchange(X25519PublicKey.from_public_bytes(theirs))
+        info = b"remio proof" + theirs + z85.decode(self.public)
+        self.proof_key = HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(agreed)
+
+    def proof(self, nonce, greeting):
+        return hmac.digest(self.proof_key, nonce + hashlib.sha256(greeting).digest(), "sha256")
+
+
 class Frontend:
-    def __init__(self, endpoint):
+    def __init__(self, endpoint, vm, keys):
         self.endpoint = endpoint
+        self.vm = vm
+        self.keys = keys
         self.session = self.seq = self.ack = 0
         self.token = ""
         # Frames that the hypervisor has not acknowledged, by number: they go again after a lost connection.
@@ -51,10 +76,22 @@ class Frontend:
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 500)
         self.socket.setsockopt(zmq.RCVTIMEO, 10_000)
+        if self.keys is not None:
+            self.socket.curve_serverkey = self.keys.hypervisor
+            self.socket.curve_publickey = self.keys.public
+            self.socket.curve_secretkey = self.keys.secret
         self.socket.connect(self.endpoint)
 
     def send(self, *elements):
         self.socket.send(msgpack.packb(list(elements)))
+
+    def greet(self, *elements):
+        """Says what is said first on a connection, and proves it where that is wanted."""
+        greeting = msgpack.packb(list(elements))
+        self.socket.send(greeting)
+        if self.keys is not None:
+            (nonce,) = self.answer(CHALLENGE)
+            self.send(PROOF, [[self.vm, self.keys.proof(nonce, greeting)]])
 
     def answer(self, expected):
         answer = msgpack.unpackb(self.socket.recv())
@@ -63,15 +100,15 @@ class Frontend:
         assert answer[0] == expected, answer
         return answer[1:]
 
-    def hello(self, digest, vm):
-        self.send(HELLO, VERSION, digest, [vm])
+    def hello(self, digest):
+        self.greet(HELLO, VERSION, digest, [self.vm])
         self.session, self.token, _, _, self.credit, _ = self.answer(WELCOME)
 
     def drop_and_resume(self):
         """Loses the connection and goes on with the session on a new one."""
         self.socket.close(linger=0)
         self.connect()
-        self.send(RESUME_SESSION, self.session, self.token, self.ack)
+        self.greet(RESUME_SESSION, self.session, self.token, self.ack)
         session, received = self.answer(RESUMED)
         assert session == self.session
         self.acknowledged(received)
@@ -143,9 +180,11 @@ def main():
         parser.add_argument(name, required=True)
     parser.add_argument("--window", required=True, type=lambda text: int(text, 0))
     parser.add_argument("--drop", action="store_true", help="lose the connection after each trap, and resume")
+    parser.add_argument("--keys", help="directory of hypervisor.key and the VM's key_secret")
     args = parser.parse_args()
-    frontend = Frontend(args.connect)
-    frontend.hello(args.digest, args.vm)
+    keys = None if args.keys is None else Keys(args.keys, args.vm)
+    frontend = Frontend(args.connect, args.vm, keys)
+    frontend.hello(args.digest)
     vm, cpu, pc, _, _ = frontend.wait_for(CPU_ON)
     values = {}
     for name, offset in REGISTERS.items():

@@ -2,8 +2,8 @@ import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { METRICS_VARIABLE, parseMetricsAddress } from '@remio/metrics';
 import { topologyOfProcess } from '@remio/topology';
-import { exposureProblem } from './exposure.js';
 import { logger } from './logger.js';
+import { protectionOf } from './protection.js';
 import { HypervisorService } from './service.js';
 
 const USAGE_ERROR = 2;
@@ -17,6 +17,7 @@ const { values } = parseArgs({
     'run-dir': { type: 'string' },
     image: { type: 'string', multiple: true, default: [] },
     record: { type: 'string' },
+    keys: { type: 'string' },
     plaintext: { type: 'boolean', default: false },
     metrics: { type: 'string' },
   },
@@ -25,7 +26,7 @@ const log = logger('hypervisor');
 
 if ((values.topology ?? values.checked) === undefined || values.endpoint === undefined) {
   console.error(
-    'usage: hypervisor --topology FILE --endpoint ENDPOINT [--run-dir DIR] [--image NAME=PATH] [--record FILE] [--metrics HOST:PORT] [--plaintext]',
+    'usage: hypervisor --topology FILE --endpoint ENDPOINT [--run-dir DIR] [--image NAME=PATH] [--record FILE] [--metrics HOST:PORT] [--keys DIR] [--plaintext]',
   );
   process.exit(USAGE_ERROR);
 }
@@ -41,9 +42,10 @@ if (metrics?.ok === false) {
   process.exit(USAGE_ERROR);
 }
 
-const exposed = values.plaintext ? undefined : exposureProblem(values.endpoint);
-if (exposed !== undefined) {
-  console.error(exposed);
+const { endpoint, plaintext } = values;
+const protection = protectionOf({ topology, endpoint, keys: values.keys, plaintext });
+if (!protection.ok) {
+  console.error(protection.error);
   process.exit(USAGE_ERROR);
 }
 
@@ -59,9 +61,10 @@ if (process.connected === false) abandoned();
 try {
   const service = await HypervisorService.start({
     topology,
-    endpoint: values.endpoint,
+    endpoint,
     ...(runDirectory === undefined ? {} : { runDirectory }),
     ...(values.record === undefined ? {} : { record: values.record }),
+    ...(protection.value === undefined ? {} : { keys: protection.value }),
     ...(metrics === undefined ? {} : { metrics: metrics.value }),
     log: (level, fields, message) => log[level](fields, message),
   });

@@ -7,10 +7,19 @@ import type { VmKind, VmRecord } from '@remio/protocol';
 import { createRegion, lockFile, roomProblem } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
 import { hostNeeds, kindOf, type SharedMemory, type Topology } from '@remio/topology';
-import { hostTime, Listener, type Peer, SessionRoutes } from '@remio/transport';
+import {
+  type HypervisorKeys,
+  hostTime,
+  Listener,
+  type ListenerHandler,
+  type Peer,
+  type Rejection,
+  SessionRoutes,
+} from '@remio/transport';
 import { Platform, type PlatformEvent } from '../platform/index.js';
 import { RecordingFile } from '../recording/index.js';
 import { collectHypervisor } from './metrics.js';
+import { Refusals } from './refusals.js';
 
 /** What a hypervisor process needs. */
 export interface ServiceOptions {
@@ -21,6 +30,8 @@ export interface ServiceOptions {
   readonly runDirectory?: string;
   /** File that gets every input of the core and its effects, as a vector. */
   readonly record?: string;
+  /** Lets in only who has one of these keys; absent: whoever reaches the endpoint. */
+  readonly keys?: HypervisorKeys;
   /** Where metrics and health are served; absent: nowhere. */
   readonly metrics?: MetricsAddress;
   log(level: 'info' | 'warn' | 'error', fields: object, message: string): void;
@@ -80,7 +91,7 @@ export class HypervisorService {
   readonly #reports = new Map<string, Map<string, unknown>>();
   readonly #rules = new Map<string, number>();
   readonly #coreEvents = new Map<string, number>();
-  #refusedPeers = 0;
+  readonly #refusals: Refusals;
   #metrics: MetricsEndpoint | undefined;
   readonly #recording: RecordingFile | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
@@ -88,6 +99,9 @@ export class HypervisorService {
   private constructor(options: ServiceOptions) {
     this.#options = options;
     const { topology } = options;
+    this.#refusals = new Refusals((text, vms) =>
+      options.log('warn', vms.length === 0 ? {} : { vm: vms.join(', ') }, text),
+    );
     this.#incarnations = topology.vms.map(() => 0);
     this.#transit = topology.vms.map(() => new Latency());
     this.#recording =
@@ -121,20 +135,18 @@ export class HypervisorService {
       }
     }
     const service = new HypervisorService(options);
-    service.#routes.listener = await Listener.bind(options.endpoint, topology.digest, {
+    const handler: ListenerHandler = {
       admit: (vms) => service.#admit(vms),
-      choose: (kind) => service.#choose(kind),
+      choose: (kind, among) => service.#choose(kind, among),
       onAttached: (peer) => service.#attached(peer),
       onRecords: (peer, records, arrivedAt, transit) => service.#records(peer, records, arrivedAt, transit),
       onTurn: (turnNs) => service.#turn.record(turnNs),
       onReport: (_, vm, event) => service.#report(vm, event),
       onQuery: (what, argument) => service.#query(what, argument),
       onLost: (peer, reason) => service.#lost(peer, reason),
-      onRefused: (reason) => {
-        service.#refusedPeers += 1;
-        options.log('warn', {}, `refused: ${reason}`);
-      },
-    });
+      onRefused: (reason, vms) => service.#refusals.add(reason, vms, hostTime()),
+    };
+    service.#routes.listener = await Listener.bind(options.endpoint, topology.digest, handler, options.keys);
     if (options.metrics !== undefined) await service.#serveMetrics(options.metrics);
     options.log('info', { endpoint: options.endpoint, topology: topology.name }, 'the hypervisor is up');
     return service;
@@ -174,7 +186,7 @@ export class HypervisorService {
       turn: this.#turn,
       rules: this.#rules,
       coreEvents: this.#coreEvents,
-      refusedPeers: this.#refusedPeers,
+      refusedPeers: this.#refusals.count,
       frames: this.#routes.listener?.frames,
       waiting: (vm) => this.#routes.waiting(vm.id),
       now: hostTime(),
@@ -205,15 +217,18 @@ export class HypervisorService {
   }
 
   /** The first VM of a kind that nobody runs. Those that use something of their host are claimed by name only. */
-  #choose(kind: VmKind): readonly string[] | { readonly code: 'none-free'; readonly reason: string } {
-    const all = this.#options.topology.vms.filter((vm) => kindOf(vm) === kind && hostNeeds(vm).length === 0);
+  #choose(kind: VmKind, among?: ReadonlySet<string>): readonly string[] | Rejection {
+    const all = this.#options.topology.vms.filter(
+      (vm) => kindOf(vm) === kind && hostNeeds(vm).length === 0 && among?.has(vm.name) !== false,
+    );
     const free = all.find(({ name }) => this.#admit([name]) === undefined);
     if (free !== undefined) return [free.name];
     const names = all.map(({ name }) => name).join(', ');
+    const any = among === undefined ? 'that any process may claim' : 'that any process with their keys may claim';
     const reason =
       all.length === 0
-        ? `the topology has no ${kind} VM that any process may claim`
-        : `the topology has ${all.length} ${kind} VMs that any process may claim (${names}), and all are run by others`;
+        ? `the topology has no ${kind} VM ${any}`
+        : `the topology has ${all.length} ${kind} VMs ${any} (${names}), and all are run by others`;
     return { code: 'none-free', reason };
   }
 
@@ -242,7 +257,7 @@ export class HypervisorService {
       }
       const handled = this.#platform.handle(record, arrived);
       if (!handled.ok) {
-        this.#refusedPeers += 1;
+        this.#refusals.count += 1;
         this.#options.log('warn', { vm: peer.vms.join(', ') }, `cut off: ${handled.error.detail}`);
         this.#routes.listener?.cut(peer.session, handled.error.detail);
         return;

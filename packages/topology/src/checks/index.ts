@@ -6,6 +6,7 @@ import { checkAddressSpaces } from './address-space.js';
 import { checkCycles } from './cycles.js';
 import { checkEnds } from './ends.js';
 import { checkInterrupts } from './interrupts.js';
+import { checkKeys } from './keys.js';
 import { checkLines } from './lines.js';
 import { checkNetworks } from './networks.js';
 import { checkPairs } from './pairs.js';
@@ -30,6 +31,7 @@ export function checkTopology(source: TopologySource, topology: Topology): void 
   checkVcpus(source, topology);
   checkNetworks(source, topology);
   checkVsocks(source, topology);
+  checkKeys(source, topology);
   checkLines(source, topology);
   // A host whose VMs are not there has none: that was said.
   if (!source.diagnostics.some(({ rule }) => rule === 'host')) checkHosts(source, topology);

@@ -185,6 +185,22 @@ export const RULE_EXAMPLES: Readonly<Record<RuleId, RuleExample>> = {
     right: 'drivers: [guest]',
     wrong: 'drivers: [guest, backend]',
   },
+  keys: {
+    given: [
+      [
+        'vms:',
+        `keys:
+  hypervisor: "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+  observer: "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"
+  vms:
+    backend: "6YLY(Fd8]b:Ja!}zv!lN%2p]dT0[NWyeYj7tqbzd"
+    guest: "]MsxUpq[[]dtsIZ.h%zm0vZ[3jYBKy/UTQdm&ZPp"
+vms:`,
+      ],
+    ],
+    right: 'guest: "]MsxUpq[[]dtsIZ.h%zm0vZ[3jYBKy/UTQdm&ZPp"',
+    wrong: 'guest: "6YLY(Fd8]b:Ja!}zv!lN%2p]dT0[NWyeYj7tqbzd"',
+  },
   module: {
     given: [['program: drivers', 'program: { module: program.js }']],
     right: 'module: program.js',

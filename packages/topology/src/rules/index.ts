@@ -184,6 +184,10 @@ export const RULES = {
     says: 'A host runs VMs of the topology, each VM on one host at most, and either backends or frontends.',
     why: 'A host is a process. Those of backends have device models, and those of frontends drivers.',
   },
+  keys: {
+    says: 'Where there are keys, every VM has one, and nobody has that of another.',
+    why: 'Whoever has the secret key that belongs to a VM\u2019s may run that VM, and nobody else may. With one key for two VMs, the process of the one could take the other, with the memory of its devices. `remio keys` makes them.',
+  },
   module: {
     says: 'A module that the topology names exists.',
     why: 'Programs and device models of yours are loaded from there.',
