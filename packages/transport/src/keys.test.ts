@@ -286,6 +286,19 @@ describe('with keys, the hypervisor', () => {
     expect(attached).toEqual([]);
   });
 
+  it('lets nobody watch, or run a VM, for a right proof of something else', async () => {
+    for (const [name, greeting] of [
+      ['guest0', hello()],
+      [OBSERVER, hello('guest0')],
+      ['guest0', hello('guest0', 'guest1')],
+    ] as const) {
+      await raw(name, async (peer) => {
+        const nonce = await peer.challenged(greeting);
+        expect(await peer.ask({ kind: 'proof', proofs: [proofBy(name, nonce, greeting)] })).toEqual(DENIED);
+      });
+    }
+  });
+
   it('is not impressed by a right proof among wrong ones, or one that is there twice', async () => {
     await raw('guest0', async (peer) => {
       const first = await peer.challenged(hello('guest0'));
