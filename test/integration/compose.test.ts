@@ -1,11 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { chownSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { docker, hasEngine } from './docker.js';
 import { root } from './run-remio.js';
 
+const main = join(root, 'apps', 'cli', 'dist', 'main.js');
 const PROJECT = `remio-test-${process.pid}`;
 const GUESTS = ['guest0', 'guest1', 'guest2', 'guest3'];
 /** Milliseconds: for what takes seconds on a machine that is not busy. */
@@ -247,4 +249,40 @@ describe.skipIf(!hasEngine('compose'))('npm run compose', () => {
     expect(docker('volume', 'ls', '-q', ...filter).out).toBe('');
     expect(docker('network', 'ls', '-q', ...filter).out).toBe('');
   }, 60_000);
+
+  it('runs a topology with keys: each container has its own as secrets, and one without gets nothing', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'remio-guarded-'));
+    const file = join(directory, 'guarded.yaml');
+    cpSync(join(root, 'deploy', 'topologies', 'entropy.yaml'), file);
+    const keys = join(directory, 'keys');
+    const remio = (...args: readonly string[]): void => {
+      const { status, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: 'utf8' });
+      if (status !== 0) throw new Error(`remio ${args.join(' ')}: ${stderr}`);
+    };
+    remio('keys', file, '-o', keys, '--write');
+    // Files are mounted with their owner: the user of the containers.
+    for (const path of [keys, ...readdirSync(keys).map((name) => join(keys, name))]) chownSync(path, 1000, 1000);
+    remio('deploy', 'render', 'compose', file, '--keys', keys, '-o', directory);
+    const [program = '', ...before] =
+      docker('compose', 'version').code === 0 ? ['docker', 'compose'] : ['docker-compose'];
+    const guarded = (...args: readonly string[]) => {
+      const project = ['-f', join(directory, 'compose.yaml'), '-p', `${PROJECT}-guarded`];
+      const { status, stdout, stderr } = spawnSync(program, [...before, ...project, ...args], { encoding: 'utf8' });
+      return { code: status, out: `${stdout}${stderr}` };
+    };
+    try {
+      // It is up when its backend is healthy, which has to be let in for that; the frontend is started after that.
+      expect(guarded('up', '-d', '--no-build', 'hypervisor', 'backend', 'frontend')).toMatchObject({ code: 0 });
+      const secrets = guarded('exec', '-T', 'backend', 'stat', '-c', '%a %n', '/run/secrets/vm-backend.key_secret');
+      expect(secrets.out.trim()).toBe('600 /run/secrets/vm-backend.key_secret');
+      expect(guarded('exec', '-T', 'backend', 'ls', '/run/secrets').out.trim()).toBe('vm-backend.key_secret');
+      const command = ['frontend-vm', '--topology', '/etc/remio/guarded.yaml', '--claim', 'frontend'];
+      const connect = ['--connect', 'ipc:///run/remio/hypervisor.sock'];
+      const without = guarded('run', '--rm', '--no-deps', '-T', 'frontend', ...command, ...connect);
+      expect(without).toMatchObject({ code: 3, out: expect.stringContaining('--keys DIR') });
+    } finally {
+      guarded('down', '--volumes', '--timeout', '2');
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }, 240_000);
 });

@@ -13,6 +13,8 @@ export interface RenderOptions {
   readonly image: readonly string[];
   /** Bytes of a disk that is made. */
   readonly diskSize: number;
+  /** Directory of the secret keys. */
+  readonly keys?: string;
   readonly json: boolean;
 }
 
@@ -25,7 +27,11 @@ export function renderDeployment(file: string, options: RenderOptions): ExitCode
   const output = resolve(options.output);
   const images = imagesOf(options.image);
   if ('*' in images) throw new CommandError('--image names a device here: --image NAME=PATH', EXIT.USAGE);
-  const files = renderCompose(topology, { output, root: ROOT, images, diskSize: options.diskSize });
+  if (options.keys !== undefined && topology.keys === undefined) {
+    throw new CommandError(`${file} has no keys: \`remio keys ${file} -o DIR --write\` makes them`, EXIT.USAGE);
+  }
+  const keys = options.keys === undefined ? {} : { keys: resolve(options.keys) };
+  const files = renderCompose(topology, { output, root: ROOT, images, diskSize: options.diskSize, ...keys });
   try {
     for (const { name, text: content } of files) {
       const path = join(output, name);

@@ -183,6 +183,7 @@ program
   .argument('<FILE>', 'the topology')
   .option('-o, --output <DIRECTORY>', 'write there', '.')
   .addOption(imageOption())
+  .option('--keys <DIR>', 'of the secret keys (`remio keys`): each service gets its own, as secrets')
   .option('--disk-size <BYTES>', 'of disks that have no image: they are made, empty, in a volume', whole, 4 * 2 ** 20)
   .option('--json', 'what was written, as JSON', false)
   .action((_engine: string, file: string, options: RenderOptions) => {

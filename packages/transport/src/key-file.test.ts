@@ -1,9 +1,17 @@
-import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { makeKeyPair, parseKeyFile, parsePublicKey, readKeyFile, readPublicKey, renderKeyFile } from './index.js';
+import {
+  makeKeyPair,
+  parseKeyFile,
+  parsePublicKey,
+  permissionProblem,
+  readKeyFile,
+  readPublicKey,
+  renderKeyFile,
+} from './index.js';
 
 let directory = '';
 beforeAll(() => {
@@ -49,11 +57,20 @@ describe('a key file', () => {
     expect(readKeyFile(file(mode))).toMatchObject({ ok: false, error: expect.stringMatching(/mode 06.*chmod 600/) });
   });
 
-  it.runIf(process.getuid?.() === 0)('of another user is refused', () => {
-    const path = join(directory, 'of another');
-    writeFileSync(path, renderKeyFile(pair), { mode: 0o600 });
-    chownSync(path, 1234, 1234);
-    expect(readKeyFile(path)).toMatchObject({ ok: false, error: expect.stringContaining('another user') });
+  const [USER, OTHER] = [1000, 1001];
+  it.each([
+    ['its owner', { uid: USER, mode: 0o600 }, USER, undefined],
+    ['its owner, as others may', { uid: USER, mode: 0o640 }, USER, /mode 0640/],
+    ['another user', { uid: OTHER, mode: 0o600 }, USER, /user 1001.*chown 1000/],
+    ['root, for a user', { uid: USER, mode: 0o400 }, 0, undefined],
+    ['root, as others may', { uid: USER, mode: 0o440 }, 0, /mode 0440/],
+    ['a group to which root gives it', { uid: 0, mode: 0o440 }, USER, undefined],
+    ['everybody to whom root gives it', { uid: 0, mode: 0o444 }, USER, /root.*mode 0444/],
+    ['a group that may write it', { uid: 0, mode: 0o460 }, USER, /root.*mode 0460/],
+  ])('may be read by, or not: %s', (_, stat, reader, problem) => {
+    const found = permissionProblem(stat, reader);
+    if (problem === undefined) expect(found).toBeUndefined();
+    else expect(found).toMatch(problem);
   });
 
   it.each([

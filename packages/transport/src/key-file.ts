@@ -61,22 +61,31 @@ export function parseKeyFile(text: string): Result<CurveKeyPair, string> {
   return ok({ publicKey: publicKey.value, secretKey });
 }
 
-/** What is wrong with who may read a secret: PostgreSQL's rule, because Kubernetes gives secrets to a group. */
-function permissionProblem({ uid, mode }: { readonly uid: number; readonly mode: number }): string | undefined {
-  const shown = `0${(mode & 0o777).toString(8)}`;
-  if (uid === process.getuid?.()) {
-    const fix = 'nobody but its owner may have access: chmod 600';
-    return (mode & 0o077) === 0 ? undefined : `it has mode ${shown}; ${fix}`;
+/** Who reads a file, and whose it is. */
+interface Ownership {
+  readonly uid: number;
+  readonly mode: number;
+}
+
+/**
+ * What is wrong with who else may read a secret. The rule is PostgreSQL's: a file of root's may be a group's to read, as
+ * Kubernetes gives secrets. Root may use what is anybody's alone.
+ * @param reader user id of this process
+ */
+export function permissionProblem({ uid, mode }: Ownership, reader: number): string | undefined {
+  const shown = `0${(mode & 0o777).toString(8).padStart(3, '0')}`;
+  if (uid === reader || reader === 0) {
+    return (mode & 0o077) === 0 ? undefined : `it has mode ${shown}; nobody but its owner may have access: chmod 600`;
   }
-  if (uid !== 0) return `it is another user\u2019s (${uid}): make it one of user ${process.getuid?.() ?? ''}`;
+  if (uid !== 0) return `it is user ${uid}\u2019s, and this process runs as user ${reader}: chown ${reader}`;
   return (mode & 0o027) === 0
     ? undefined
-    : `it is root\u2019s and has mode ${shown}; others may not have access: chmod 640`;
+    : `it is root\u2019s and has mode ${shown}; only a group may have access: chmod 640`;
 }
 
 /** Reads a file with a secret key; refuses one that others could have read. */
 export function readKeyFile(path: string): Result<CurveKeyPair, string> {
-  const read = readCertificate(path, permissionProblem);
+  const read = readCertificate(path, (stat) => permissionProblem(stat, process.getuid?.() ?? 0));
   if (!read.ok) return read;
   const parsed = parseKeyFile(read.value);
   return parsed.ok ? parsed : err(`key file ${path}: ${parsed.error}`);
@@ -90,7 +99,7 @@ export function readPublicKey(path: string): Result<string, string> {
   return parsed.ok ? parsed : err(`key file ${path}: ${parsed.error}`);
 }
 
-function readCertificate(path: string, problemOf: typeof permissionProblem): Result<string, string> {
+function readCertificate(path: string, problemOf: (stat: Ownership) => string | undefined): Result<string, string> {
   let file: number | undefined;
   try {
     // Without waiting: a FIFO would, for a writer.

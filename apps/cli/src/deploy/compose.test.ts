@@ -46,6 +46,29 @@ describe('Compose files', () => {
     }
   });
 
+  it('mount keys as secrets: each service has those that it needs, and no others', () => {
+    const keys = join(root, 'keys');
+    const files = renderCompose(demo('compose.yaml'), { ...options, keys });
+    const compose = parse(files[0]?.text ?? '', { version: '1.1' }) as {
+      readonly services: Readonly<Record<string, Service & { readonly secrets?: readonly string[] }>>;
+      readonly secrets: Readonly<Record<string, { readonly file: string }>>;
+    };
+    const guests = [0, 1, 2, 3].map((n) => `vm-guest${n}.key_secret`);
+    const expected = {
+      hypervisor: ['hypervisor.key_secret'],
+      disks: ['vm-disks.key_secret'],
+      lan: ['vm-lan.key_secret'],
+      // Each instance may become any of these.
+      frontend: guests,
+    };
+    for (const [name, { secrets, command }] of Object.entries(compose.services)) {
+      expect(secrets, name).toEqual(expected[name as keyof typeof expected]);
+      if (secrets !== undefined) expect(command.join(' ')).toContain('--keys /run/secrets');
+    }
+    expect(Object.keys(compose.secrets).sort()).toEqual(Object.values(expected).flat().sort());
+    expect(compose.secrets['vm-lan.key_secret']).toEqual({ file: '../keys/vm-lan.key_secret' });
+  });
+
   it('start in order of health: the hypervisor, backends, frontends', () => {
     const services = servicesOf(renderCompose(demo('compose.yaml'), options));
     expect(services['disks']?.depends_on).toEqual({

@@ -1,6 +1,7 @@
 import { basename, dirname, join, relative } from 'node:path';
 import { type HostNeed, hostNeeds, isBackend, kindOf, type Topology, type Vm } from '@remio/topology';
 import { Document, type Scalar } from 'yaml';
+import { KEY_ARGUMENTS, keyFilesOf } from './secrets.js';
 
 /** A file of a deployment. */
 export interface RenderedFile {
@@ -18,6 +19,8 @@ export interface ComposeOptions {
   readonly images: Readonly<Record<string, string>>;
   /** Bytes of a disk that is made. */
   readonly diskSize: number;
+  /** Directory on this host with the secret keys; absent: none are used. Absolute path. */
+  readonly keys?: string;
 }
 
 /** Where things are in a container. */
@@ -132,6 +135,7 @@ export function renderCompose(topology: Topology, options: ComposeOptions): read
       ...limits(PROCESS_MIB + sharedMib(topology)),
     };
   }
+  if (options.keys !== undefined) giveKeys(services, groups);
   services['prometheus'] = {
     build: { ...buildOf(options), target: 'prometheus' },
     image: 'remio-prometheus',
@@ -148,6 +152,23 @@ export function renderCompose(topology: Topology, options: ComposeOptions): read
     ...tapFile(topology, groups),
     { name: 'prometheus/prometheus.yaml', text: prometheusText(topology, ordered) },
   ];
+}
+
+/** Gives each service the keys that it needs, and no others. */
+function giveKeys(services: Record<string, Service>, groups: readonly Pick<Group, 'service' | 'vms'>[]): void {
+  const users = [...groups, { service: 'hypervisor', vms: 'hypervisor' as const }];
+  for (const { service, vms } of users) {
+    const given = services[service] as { readonly command: readonly string[] };
+    services[service] = { ...given, command: [...given.command, ...KEY_ARGUMENTS], secrets: keyFilesOf(vms) };
+  }
+}
+
+/** Where the keys of services are on this host. */
+function secretsOf(services: Readonly<Record<string, Service>>, options: ComposeOptions): Service {
+  const { keys } = options;
+  const names = Object.values(services).flatMap(({ secrets }) => (secrets ?? []) as readonly string[]);
+  if (keys === undefined) return {};
+  return { secrets: Object.fromEntries(names.map((name) => [name, { file: fromOutput(options, join(keys, name)) }])) };
 }
 
 const rank = ({ vms }: Group): number => (vms.some(isBackend) ? 0 : 1);
@@ -262,6 +283,7 @@ function composeText(
         },
         ...(disks ? { disks: {} } : {}),
       },
+      ...secretsOf(services, options),
     },
     YAML,
   );
