@@ -98,9 +98,7 @@ export const memoryBench: Bench = {
         remove();
       }
     }
-    // The smallest star has a process for each VM; the others are alike.
-    const [, some, many] = rows;
-    const perVm = some === undefined || many === undefined ? 0 : (many.bytes - some.bytes) / (many.vms - some.vms);
+    const { perProcess, perVm } = shares(rows);
     return {
       title: 'memory of all processes but this one (proportional set size), drivers up and idle, one device a frontend',
       rows: rows.map(({ vms, bytes, processes }) => ({
@@ -108,8 +106,29 @@ export const memoryBench: Bench = {
         figure: `${(bytes / MiB).toFixed(0)} MiB`,
         ...(vms === 1000 ? { bar: 'under 2 GiB' } : {}),
       })),
-      notes: [`each further VM, with its device and the backend’s share: ${(perVm / 1024).toFixed(0)} KiB`],
-      data: { rows, perVm },
+      notes: [
+        `each further VM, with its device and the backend’s share: ${(perVm / 1024).toFixed(0)} KiB; ` +
+          `each further process: ${(perProcess / MiB).toFixed(0)} MiB`,
+      ],
+      data: { rows, perProcess, perVm },
     };
   },
 };
+
+/**
+ * What of the memory goes with the number of processes, and what with that of VMs: from the smallest star, where each VM
+ * has a process, and the largest. Between two large ones lie processes as well, since further backends are some.
+ */
+function shares(rows: readonly { readonly vms: number; readonly bytes: number; readonly processes: number }[]): {
+  readonly perProcess: number;
+  readonly perVm: number;
+} {
+  const [few] = rows;
+  const many = rows.at(-1);
+  if (few === undefined || many === undefined) return { perProcess: 0, perVm: 0 };
+  const determinant = few.processes * many.vms - many.processes * few.vms;
+  return {
+    perProcess: (few.bytes * many.vms - many.bytes * few.vms) / determinant,
+    perVm: (many.bytes * few.processes - few.bytes * many.processes) / determinant,
+  };
+}
