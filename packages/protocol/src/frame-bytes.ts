@@ -25,6 +25,13 @@ const heads: readonly Buffer[] = Array.from({ length: TRANSIENT_BYTES_MAX + 1 },
 
 const WORD = 2 ** 32;
 
+/** Where a 64-bit value is put together and taken apart: a DataView does so in a call into the engine. */
+const whole = new BigUint64Array(1);
+const halves = new Uint32Array(whole.buffer);
+
+/** Values that registers have most of the time, made once. */
+const SMALL: readonly bigint[] = Array.from({ length: 256 }, (_, value) => BigInt(value));
+
 /** Writes one frame, little-endian. */
 export class FrameWriter {
   #at = 0;
@@ -45,8 +52,9 @@ export class FrameWriter {
   }
 
   u64(value: bigint): void {
-    view.setBigUint64(this.#at, value, true);
-    this.#at += 8;
+    whole[0] = value;
+    this.u32(halves[0] ?? 0);
+    this.u32(halves[1] ?? 0);
   }
 
   /** A counter or a time: an integer from 0 to 2^53-1, in 8 bytes. */
@@ -112,7 +120,13 @@ export class FrameReader {
   }
 
   u64(): bigint {
-    return view.getBigUint64(this.#skip(8), true);
+    const start = this.#skip(8);
+    const low = view.getUint32(start, true);
+    const high = view.getUint32(start + 4, true);
+    if (high === 0 && low < SMALL.length) return SMALL[low] ?? 0n;
+    halves[0] = low;
+    halves[1] = high;
+    return whole[0] ?? 0n;
   }
 
   count(): number {

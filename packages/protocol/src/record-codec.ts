@@ -32,7 +32,6 @@ export const RECORD = {
 } as const;
 
 const A64 = HYPERCALL_REGISTERS.aarch64;
-const RV64 = HYPERCALL_REGISTERS.riscv64;
 
 /** Conduits of AArch64 by number on the wire; RV64 has only ECALL. */
 const CONDUITS: readonly Conduit[] = ['hvc', 'smc'];
@@ -180,11 +179,18 @@ export const bulkOf = (record: VmRecord | HypervisorRecord): number =>
 /** A reason is for people: its head will do. A character of JavaScript has at most 3 bytes of UTF-8. */
 const clipped = (reason: string): string => reason.slice(0, Math.floor(TEXT_BYTES_MAX / 3));
 
-const readRegisters = (r: FrameReader, count: number): readonly bigint[] => {
-  const values: bigint[] = [];
-  for (let n = 0; n < count; n += 1) values.push(r.u64());
-  return values;
-};
+/** As many as there are, at once: a list that grows is copied, and has room for more. */
+const readA64Registers = (r: FrameReader): readonly bigint[] => [
+  r.u64(),
+  r.u64(),
+  r.u64(),
+  r.u64(),
+  r.u64(),
+  r.u64(),
+  r.u64(),
+];
+
+const readRv64Registers = (r: FrameReader): readonly bigint[] => [...readA64Registers(r), r.u64()];
 
 const conduit = (r: FrameReader): Conduit => {
   const name = CONDUITS[r.u8()];
@@ -225,13 +231,13 @@ export function readVmRecord(r: FrameReader): VmRecord {
     case RECORD.HYPERCALL_AARCH64:
     case RECORD.POSTED_AARCH64: {
       const kind = code === RECORD.POSTED_AARCH64 ? 'posted' : 'hypercall';
-      const frame = { arch: 'aarch64', conduit: conduit(r), pc: r.u64(), registers: readRegisters(r, A64) } as const;
+      const frame = { arch: 'aarch64', conduit: conduit(r), pc: r.u64(), registers: readA64Registers(r) } as const;
       return { kind, vm, cpu, frame };
     }
     case RECORD.HYPERCALL_RISCV64:
     case RECORD.POSTED_RISCV64: {
       const kind = code === RECORD.POSTED_RISCV64 ? 'posted' : 'hypercall';
-      const frame = { arch: 'riscv64', conduit: 'ecall', pc: r.u64(), registers: readRegisters(r, RV64) } as const;
+      const frame = { arch: 'riscv64', conduit: 'ecall', pc: r.u64(), registers: readRv64Registers(r) } as const;
       return { kind, vm, cpu, frame };
     }
     case RECORD.ASKED:
@@ -259,9 +265,9 @@ export function readHypervisorRecord(r: FrameReader): HypervisorRecord {
     case RECORD.FAULT:
       return { kind: 'fault', vm, cpu, cause: r.u64(), address: r.u64() };
     case RECORD.RESULT_AARCH64:
-      return { kind: 'result', vm, cpu, pc: r.u64(), registers: readRegisters(r, A64) };
+      return { kind: 'result', vm, cpu, pc: r.u64(), registers: readA64Registers(r) };
     case RECORD.RESULT_RISCV64:
-      return { kind: 'result', vm, cpu, pc: r.u64(), registers: readRegisters(r, RV64) };
+      return { kind: 'result', vm, cpu, pc: r.u64(), registers: readRv64Registers(r) };
     case RECORD.IRQ:
       return { kind: 'irq', vm, cpu, irq: irqId(r.u32()) };
     case RECORD.LEASE:

@@ -77,10 +77,10 @@ export class Platform {
     }
     this.#cpus = cpus;
     this.#deliveries = cpus.map((_, cpu) => ({ kind: 'deliver', cpu: cpuId(cpu) }));
-    this.#memories = new MemoryLinks(topology, (record) => this.#send(record));
+    this.#memories = new MemoryLinks(topology, (record) => this.#send(this.#machine(record.vm), record));
     this.#devices = new DeviceCounts(topology);
     this.#interrupts = new Interrupts(cpus, {
-      raise: ({ vm, id }, irq) => this.#send({ kind: 'irq', vm, cpu: id, irq }),
+      raise: ({ vm, id, machine }, irq) => this.#send(machine, { kind: 'irq', vm, cpu: id, irq }),
       rule: (rule, cpu) => this.#event({ kind: 'rule', rule, cpu: cpu.id }),
     });
   }
@@ -118,7 +118,7 @@ export class Platform {
     this.topology.vms[vm]?.remioDevs.forEach((end, dm) => {
       const waiting = end.type === 'backend' ? this.#core.pendingOf(vm, dm) : [];
       for (const { id, addr, op, value, access } of waiting) {
-        if (this.#leases) this.#send({ kind: 'lease', vm, dm, id, addr, op, value, width: access.width });
+        if (this.#leases) this.#send(machine, { kind: 'lease', vm, dm, id, addr, op, value, width: access.width });
       }
       const notified = machine.cpus[0];
       if (waiting.length > 0 && notified !== undefined) this.#interrupts.inject(this.#cpu(notified), end.interrupt);
@@ -268,7 +268,7 @@ export class Platform {
     machine.calls.service();
     const { outcome, effects, rule } = serviceCall(machine.power, this.topology.profile, cpu.vcpu, call, frame);
     if (outcome !== undefined && answer) {
-      this.#send({ kind: 'result', vm: cpu.vm, cpu: id, pc: outcome.pc, registers: outcome.registers });
+      this.#send(machine, { kind: 'result', vm: cpu.vm, cpu: id, pc: outcome.pc, registers: outcome.registers });
     }
     if (rule !== undefined) this.#event({ kind: 'rule', rule, cpu: id });
     for (const effect of effects) this.#powerEffect(machine, effect);
@@ -283,11 +283,11 @@ export class Platform {
         return;
       case 'cpu-off':
         this.#cpu(id).mode = 'off';
-        this.#send({ kind: 'cpu-off', vm: machine.id, cpu: id, reason: '' });
+        this.#send(machine, { kind: 'cpu-off', vm: machine.id, cpu: id, reason: '' });
         this.#event({ kind: 'power', vm: machine.id, cpu: id, on: false });
         return;
       case 'timer':
-        this.#send({ kind: 'timer', vm: machine.id, cpu: id, deadline: effect.deadline });
+        this.#send(machine, { kind: 'timer', vm: machine.id, cpu: id, deadline: effect.deadline });
         return;
       case 'ipi':
         this.#interrupts.hand(machine, [{ vcpu: effect.vcpu, irq: SUPERVISOR_SOFTWARE_INTERRUPT }]);
@@ -302,7 +302,7 @@ export class Platform {
     cpu.mode = 'running';
     machine.power.set(cpu.vcpu, 'on');
     const incarnation = machine.incarnation ?? 0;
-    this.#send({ kind: 'cpu-on', vm: machine.id, cpu: id, entry, argument, incarnation });
+    this.#send(machine, { kind: 'cpu-on', vm: machine.id, cpu: id, entry, argument, incarnation });
     this.#event({ kind: 'power', vm: machine.id, cpu: id, on: true });
   }
 
@@ -351,7 +351,7 @@ export class Platform {
         }
         if (!call.answer) return;
         const { registers, pc } = encodeBaoResult(call.frame, effect.ret, effect.out);
-        this.#send({ kind: 'result', vm, cpu: effect.cpu, pc, registers });
+        this.#send(machine, { kind: 'result', vm, cpu: effect.cpu, pc, registers });
         return;
       }
       case 'register': {
@@ -372,11 +372,14 @@ export class Platform {
       case 'pending': {
         const { id, backend: vm, dm, addr, op, value, width } = effect;
         this.#devices.access(vm, dm);
-        if (this.#leases) this.#send({ kind: 'lease', vm, dm, id, addr, op, value, width });
+        if (this.#leases) this.#send(this.#machine(vm), { kind: 'lease', vm, dm, id, addr, op, value, width });
         return;
       }
       case 'revoked':
-        if (this.#leases) this.#send({ kind: 'revoke', vm: effect.backend, dm: effect.dm, id: effect.id });
+        if (this.#leases) {
+          const { backend: vm, dm, id } = effect;
+          this.#send(this.#machine(vm), { kind: 'revoke', vm, dm, id });
+        }
         return;
       case 'event':
         this.#event({ kind: 'core', event: effect.event });
@@ -397,7 +400,7 @@ export class Platform {
     const register = cpu.register;
     cpu.mode = 'running';
     cpu.trap = undefined;
-    this.#send({
+    this.#send(cpu.machine, {
       kind: 'resume',
       vm: cpu.vm,
       cpu: cpu.id,
@@ -413,19 +416,19 @@ export class Platform {
     cpu.mode = 'running';
     cpu.trap = undefined;
     cpu.machine.stats.faults += 1;
-    this.#send({ kind: 'fault', vm: cpu.vm, cpu: cpu.id, ...accessFault(trap, cpu.write) });
+    this.#send(cpu.machine, { kind: 'fault', vm: cpu.vm, cpu: cpu.id, ...accessFault(trap, cpu.write) });
   }
 
   /** The hypervisor stops a CPU for good: what the reference does where it cannot go on. */
   #halt(cpu: Cpu, reason: string): void {
     cpu.mode = 'halted';
     cpu.trap = undefined;
-    this.#send({ kind: 'cpu-off', vm: cpu.vm, cpu: cpu.id, reason });
+    this.#send(cpu.machine, { kind: 'cpu-off', vm: cpu.vm, cpu: cpu.id, reason });
   }
 
-  #send(record: HypervisorRecord): void {
+  #send(to: Machine, record: HypervisorRecord): void {
     // A VM without a process gets what it needs when one attaches.
-    if (this.#machines[record.vm]?.incarnation !== undefined) this.#host.send(record);
+    if (to.incarnation !== undefined) this.#host.send(record);
   }
 
   #event(event: PlatformEvent): void {
