@@ -1,7 +1,14 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CurveKeyPair, OBSERVER } from '@remio/protocol';
-import { BUILTIN_PROGRAMS, loadTopologyText, renderKeys, replaceKeys, type TopologyKeys } from '@remio/topology';
+import {
+  BUILTIN_PROGRAMS,
+  loadTopology,
+  loadTopologyText,
+  renderKeys,
+  replaceKeys,
+  type TopologyKeys,
+} from '@remio/topology';
 import {
   HYPERVISOR_KEY_FILE,
   HYPERVISOR_PUBLIC_FILE,
@@ -36,6 +43,8 @@ export function keys(file: string, options: KeysOptions): ExitCode {
     throw new CommandError('--add keeps keys, and --force replaces them: give one of the two', EXIT.USAGE);
   }
   requireFile(file);
+  const read = loadTopology(file, LOAD);
+  if (read.diagnostics.some(({ rule }) => rule === 'file')) throw new CommandError(read.text, EXIT.USAGE);
   const text = readFileSync(file, 'utf8');
   const vms = vmsOf(file, text);
   const pairs = new Map(
@@ -50,7 +59,8 @@ export function keys(file: string, options: KeysOptions): ExitCode {
   const section = renderKeys(made);
   const bound = options.write ? withKeys(file, text, section) : undefined;
   try {
-    mkdirSync(options.output, { recursive: true, mode: DIRECTORY_MODE });
+    // Not the directories above it: Node 20 looks for ever for one that can be made in /proc.
+    if (!existsSync(options.output)) mkdirSync(options.output, { mode: DIRECTORY_MODE });
     for (const [name, pair] of pairs) writeKey(join(options.output, name), renderKeyFile(pair), KEY_FILE_MODE, options);
     const open = renderKeyFile({ publicKey: made.hypervisor });
     writeKey(join(options.output, HYPERVISOR_PUBLIC_FILE), open, PUBLIC_MODE, { ...options, force: true });

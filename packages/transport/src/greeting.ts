@@ -17,11 +17,21 @@ const LOGGED_LENGTH = 64;
 export const logged = (names: readonly string[]): readonly string[] =>
   names.slice(0, LOGGED_NAMES).map((name) => name.slice(0, LOGGED_LENGTH));
 
+/** What a VM's process is answered that wants to know of others. */
+export const OBSERVERS_ONLY = { error: 'only observers may ask, where there are keys' } as const;
+
 /** A peer that chose its routing id could be followed by another of the same, who would be taken for it. */
 export const NOT_CHOSEN: Rejection = { code: 'protocol', reason: 'leave the routing id to ZeroMQ' };
 
 /** The VMs that a greeting names. */
 export const namesIn = (greeting: Greeting): readonly string[] => (greeting.kind === 'hello' ? greeting.vms : []);
+
+/** Who greets, for the log. */
+export function whoGreets(greeting: Greeting): string {
+  if (greeting.kind === 'claim') return `a ${greeting.of}`;
+  if (greeting.kind === 'resume') return `whoever resumes session ${greeting.session}`;
+  return greeting.vms.length === 0 ? 'an observer' : logged(greeting.vms).join(', ');
+}
 
 /** Why a peer of another version gets nothing. */
 export function otherVersion({ version }: Hello | Claim): Rejection | undefined {

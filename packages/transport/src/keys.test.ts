@@ -88,7 +88,7 @@ async function granted(claim: readonly string[] | 'frontend', keys: PeerKeys): P
   const connection = await attach(claim, keys);
   assert(connection.ok, connection.ok ? '' : connection.error.reason);
   // Answered only when what was said before has been dealt with.
-  expect(await connection.value.query('there', null)).toEqual({ ok: true, value: 'there' });
+  expect(await connection.value.query('there', null)).toMatchObject({ ok: true });
   await leave(connection.value);
   return connection.value.vms;
 }
@@ -170,6 +170,18 @@ describe('with keys, the hypervisor', () => {
     expect(await granted([], keysOf(OBSERVER))).toEqual([]);
   });
 
+  it('answers who watches, and nobody whose key is a VM\u2019s', async () => {
+    for (const [claim, name, answer] of [
+      [[], OBSERVER, 'status'],
+      [['guest0'], 'guest0', { error: expect.stringContaining('only observers') }],
+    ] as const) {
+      const connection = await attach(claim, keysOf(name));
+      assert(connection.ok, 'the key is right');
+      expect(await connection.value.query('status', null)).toEqual({ ok: true, value: answer });
+      await leave(connection.value);
+    }
+  });
+
   it('gives any VM of a kind only out of those whose keys the process has', async () => {
     expect(await granted('frontend', keysOf('guest1'))).toEqual(['guest1']);
     expect(await granted('frontend', keysOf('guest1', 'guest0'))).toEqual(['guest0']);
@@ -235,13 +247,14 @@ describe('with keys, the hypervisor', () => {
     connection.value.send({ kind: 'asked', vm: vmId(0), cpu: cpuId(0), id: requestId(1n) });
     connection.value.flush();
     while (records === 0) await new Promise((resolve) => setImmediate(resolve));
-    expect(await connection.value.query('still there', null)).toEqual({ ok: true, value: 'still there' });
+    expect(await connection.value.query('still there', null)).toMatchObject({ ok: true });
     expect(attached.map(({ vms }) => vms)).toEqual([['guest0']]);
     await leave(connection.value);
     relay.close();
   });
 
   it('does not go on with a session for who has its token, and not its key', async () => {
+    refused.length = 0;
     await raw('guest0', async (owner) => {
       const nonce = await owner.challenged(hello('guest0'));
       const welcome = await owner.ask({ kind: 'proof', proofs: [proofBy('guest0', nonce, hello('guest0'))] });
@@ -257,7 +270,8 @@ describe('with keys, the hypervisor', () => {
           DENIED,
         );
       });
-      expect(await owner.ask({ kind: 'query', id: 1, what: 'mine', argument: null })).toMatchObject({ value: 'mine' });
+      expect(await owner.ask({ kind: 'query', id: 1, what: 'x', argument: null })).toMatchObject({ kind: 'reply' });
+      expect(refused.map(({ vms }) => vms)).toEqual([['guest1'], []]);
       await owner.say(encodeVmMessage({ kind: 'goodbye', session, reason: 'done' }));
       while (attached.length > 0) await new Promise((resolve) => setImmediate(resolve));
     });

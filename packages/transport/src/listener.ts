@@ -27,8 +27,10 @@ import {
   logged,
   NOT_CHOSEN,
   namesIn,
+  OBSERVERS_ONLY,
   otherVersion,
   type Resume,
+  whoGreets,
 } from './greeting.js';
 import { hostTime } from './host-time.js';
 import type { HypervisorKeys } from './keys.js';
@@ -50,6 +52,7 @@ const NS_PER_MS = 1e6;
 
 /** Whoever proves what was not asked, or again, or after too long. */
 const UNASKED: Rejection = { code: 'protocol', reason: 'nothing was to be proven' };
+const TOO_LONG: Rejection = { code: 'protocol', reason: 'the greeting is too long' };
 
 /** A stranger that left before it got its answer misses nothing. */
 const ignore = (): void => {};
@@ -227,7 +230,7 @@ export class Listener {
         return;
       case 'proof': {
         const answered = this.#challenges?.answer(route, message.proofs);
-        if (answered === undefined) this.#turnAway(route, [], UNASKED, 'a stranger');
+        if (answered === undefined) this.#turnAway(route, 'a stranger', UNASKED);
         else this.#greeted(route, answered.greeting, answered.proven);
         return;
       }
@@ -246,12 +249,12 @@ export class Listener {
       (greeting.kind === 'resume' ? undefined : otherVersion(greeting)) ?? (isChosen(route) ? undefined : NOT_CHOSEN);
     const nonce = early === undefined ? challenges.ask(route, greeting, frame) : undefined;
     if (nonce !== undefined) this.#answer(route, { kind: 'challenge', nonce });
-    else this.#turnAway(route, namesIn(greeting), early ?? { code: 'protocol', reason: 'the greeting is too long' });
+    else this.#turnAway(route, whoGreets(greeting), early ?? TOO_LONG, namesIn(greeting));
   }
 
   /** @param proven names whose keys the peer has; undefined: there are no keys */
   #greeted(route: Buffer, greeting: Greeting, proven: ReadonlySet<string> | undefined): void {
-    if (proven?.size === 0) this.#turnAway(route, namesIn(greeting), DENIED);
+    if (proven?.size === 0) this.#turnAway(route, whoGreets(greeting), DENIED, namesIn(greeting));
     else if (greeting.kind === 'hello') this.#hello(route, greeting, proven);
     else if (greeting.kind === 'claim') this.#claim(route, greeting, proven);
     else this.#resume(route, greeting, proven);
@@ -305,7 +308,9 @@ export class Listener {
         else this.cut(peer.session, `a report of ${message.vm}, which it has not claimed`);
         return;
       case 'query': {
-        const value = this.#handler.onQuery(message.what, message.argument);
+        // Who has a VM's key may run that VM, and not watch the others.
+        const may = this.#challenges === undefined || peer.vms.length === 0;
+        const value = may ? this.#handler.onQuery(message.what, message.argument) : OBSERVERS_ONLY;
         this.#tell(peer, { kind: 'reply', id: message.id, value });
         return;
       }
@@ -330,7 +335,7 @@ export class Listener {
     const denied = proven === undefined || mayHave(hello.vms, proven) ? undefined : DENIED;
     const refusal = denied ?? this.#mismatch(hello) ?? this.#admission(hello);
     if (refusal === undefined) this.#welcome(route, hello.vms, false);
-    else this.#turnAway(route, hello.vms, refusal);
+    else this.#turnAway(route, whoGreets(hello), refusal, hello.vms);
   }
 
   #claim(route: Buffer, claim: Claim, proven: ReadonlySet<string> | undefined): void {
@@ -339,15 +344,11 @@ export class Listener {
     const hello: Hello = { kind: 'hello', version: claim.version, digest: claim.digest, vms };
     const refusal = this.#mismatch(hello) ?? ('code' in chosen ? chosen : this.#admission(hello));
     if (refusal === undefined) this.#welcome(route, vms, true);
-    else this.#turnAway(route, [], refusal, `a ${claim.of}`);
+    else this.#turnAway(route, whoGreets(claim), refusal);
   }
 
-  #turnAway(
-    route: Buffer,
-    vms: readonly string[],
-    { code, reason }: Rejection,
-    who = vms.length === 0 ? 'an observer' : logged(vms).join(', '),
-  ): void {
+  /** @param vms that it names */
+  #turnAway(route: Buffer, who: string, { code, reason }: Rejection, vms: readonly string[] = []): void {
     this.#refuse(route, code, reason);
     this.#handler.onRefused(`${who}: ${reason}`, logged(vms));
   }
@@ -396,10 +397,13 @@ export class Listener {
   }
 
   /** A peer lost its connection and has a new one: both sides send again what the other has not got. */
-  #resume(route: Buffer, { session, token, received }: Resume, proven: ReadonlySet<string> | undefined): void {
+  #resume(route: Buffer, resume: Resume, proven: ReadonlySet<string> | undefined): void {
+    const { session, token, received } = resume;
     const peer = this.#peers.get(session);
     if (peer === undefined || !isSame(peer.token, token) || (proven !== undefined && !mayHave(peer.vms, proven))) {
-      this.#refuse(route, 'session', `session ${session} is over, or another's`);
+      const refusal: Rejection = { code: 'session', reason: `session ${session} is over, or another's` };
+      if (proven === undefined) this.#refuse(route, refusal.code, refusal.reason);
+      else this.#turnAway(route, whoGreets(resume), refusal, [...proven]);
       return;
     }
     const wrong = peer.link.resumed(received);
