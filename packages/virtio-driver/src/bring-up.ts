@@ -47,7 +47,7 @@ interface SetUpQueue {
 }
 
 /** Resets in a row, without a request that ended in between, after which a queue or a device is given up on. */
-const RESETS_MAX = 3;
+export const RESETS_MAX = 3;
 
 /** Counts resets that did not help. */
 class Resets {

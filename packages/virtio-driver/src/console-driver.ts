@@ -30,6 +30,7 @@ import {
 import { DeviceBringUp } from './bring-up.js';
 import { type BufferRingOptions, ReceiveRing, SendRing } from './buffer-rings.js';
 import { ConsolePort } from './console-port.js';
+import { despiteLoss } from './despite-loss.js';
 import type { DriverError } from './driver-error.js';
 
 export interface ConsoleDriverOptions {
@@ -82,10 +83,18 @@ export class VirtioConsoleDriver {
   }
 
   /** Brings a device up, on the vCPU that will take its interrupts. */
-  static async probe(
+  static probe(
     cpu: GuestCpu,
     end: GuestDeviceEnd,
     options: ConsoleDriverOptions = {},
+  ): Promise<Result<VirtioConsoleDriver, DriverError>> {
+    return despiteLoss(cpu, end, () => VirtioConsoleDriver.#attempt(cpu, end, options));
+  }
+
+  static async #attempt(
+    cpu: GuestCpu,
+    end: GuestDeviceEnd,
+    options: ConsoleDriverOptions,
   ): Promise<Result<VirtioConsoleDriver, DriverError>> {
     const wanted = options.features ?? UNDERSTOOD;
     const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_CONSOLE, wanted);

@@ -24,6 +24,7 @@ import {
   VIRTIO_GPIO_STATUS_OK,
 } from '@remio/virtio-spec';
 import { DeviceBringUp } from './bring-up.js';
+import { despiteLoss } from './despite-loss.js';
 import { type DriverError, driverError } from './driver-error.js';
 import { RequestQueue } from './request-queue.js';
 
@@ -59,7 +60,11 @@ export class VirtioGpioDriver {
   }
 
   /** Brings a device up, on the vCPU that will take its interrupts and make its requests. */
-  static async probe(cpu: GuestCpu, end: GuestDeviceEnd): Promise<Result<VirtioGpioDriver, DriverError>> {
+  static probe(cpu: GuestCpu, end: GuestDeviceEnd): Promise<Result<VirtioGpioDriver, DriverError>> {
+    return despiteLoss(cpu, end, () => VirtioGpioDriver.#attempt(cpu, end));
+  }
+
+  static async #attempt(cpu: GuestCpu, end: GuestDeviceEnd): Promise<Result<VirtioGpioDriver, DriverError>> {
     const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_GPIO, featureSet(VIRTIO_GPIO_F_IRQ));
     if (!found.ok) return found;
     const device = found.value;

@@ -16,6 +16,7 @@ import {
   VIRTIO_I2C_MSG_OK,
 } from '@remio/virtio-spec';
 import { DeviceBringUp } from './bring-up.js';
+import { despiteLoss } from './despite-loss.js';
 import { type DriverError, driverError } from './driver-error.js';
 import { RequestQueue, restartQueues } from './request-queue.js';
 
@@ -41,7 +42,11 @@ export class VirtioI2cDriver {
   }
 
   /** Brings a device up, on the vCPU that will take its interrupts and make its requests. */
-  static async probe(cpu: GuestCpu, end: GuestDeviceEnd): Promise<Result<VirtioI2cDriver, DriverError>> {
+  static probe(cpu: GuestCpu, end: GuestDeviceEnd): Promise<Result<VirtioI2cDriver, DriverError>> {
+    return despiteLoss(cpu, end, () => VirtioI2cDriver.#attempt(cpu, end));
+  }
+
+  static async #attempt(cpu: GuestCpu, end: GuestDeviceEnd): Promise<Result<VirtioI2cDriver, DriverError>> {
     const wanted = featureSet(VIRTIO_I2C_F_ZERO_LENGTH_REQUEST);
     const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_I2C, wanted);
     if (!found.ok) return found;

@@ -53,7 +53,10 @@ export class MmioTransport {
   async reset(cpu: GuestCpu): Promise<Result<void, DriverError>> {
     await this.write(cpu, MMIO.Status, 0);
     for (let n = 0; n < RESET_READS_MAX; n += 1) {
-      if ((await this.read(cpu, MMIO.Status)) === 0) return ok(undefined);
+      const status = await this.read(cpu, MMIO.Status);
+      if (status === 0) return ok(undefined);
+      // Its backend has died meanwhile, and the next one knows nothing of this reset.
+      if ((status & STATUS_DEVICE_NEEDS_RESET) !== 0) await this.write(cpu, MMIO.Status, 0);
     }
     return err(driverError('reset-timeout', '2.4.2', `Status is not 0 after ${RESET_READS_MAX} reads`));
   }

@@ -3,6 +3,7 @@ import type { GuestCpu, GuestDeviceEnd } from '@remio/guest';
 import { DEVICE_ID_ENTROPY, ENTROPY_REQUESTQ } from '@remio/virtio-spec';
 import type { DriverQueue } from '@remio/virtqueue';
 import { DeviceBringUp } from './bring-up.js';
+import { despiteLoss } from './despite-loss.js';
 import { type DriverError, driverError } from './driver-error.js';
 import type { Patience } from './watch.js';
 
@@ -54,10 +55,18 @@ export class VirtioRngDriver {
   }
 
   /** Brings a device up, on the vCPU that will take its interrupts. */
-  static async probe(
+  static probe(
     cpu: GuestCpu,
     end: GuestDeviceEnd,
     options: RngDriverOptions = {},
+  ): Promise<Result<VirtioRngDriver, DriverError>> {
+    return despiteLoss(cpu, end, () => VirtioRngDriver.#attempt(cpu, end, options));
+  }
+
+  static async #attempt(
+    cpu: GuestCpu,
+    end: GuestDeviceEnd,
+    options: RngDriverOptions,
   ): Promise<Result<VirtioRngDriver, DriverError>> {
     const { depth = 8, requestSize = 64 * 1024 } = options;
     const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_ENTROPY, 0n, options.patience);

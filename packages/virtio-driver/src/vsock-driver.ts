@@ -15,6 +15,7 @@ import {
 import { type Connected, readHeader, type VsockConnection, VsockEndpoint, type VsockRequest } from '@remio/vsock';
 import { DeviceBringUp } from './bring-up.js';
 import { type BufferRingOptions, ReceiveRing, SendRing } from './buffer-rings.js';
+import { despiteLoss } from './despite-loss.js';
 import type { DriverError } from './driver-error.js';
 
 /** The first port of those that stand for connections that the guest asks for. */
@@ -55,10 +56,18 @@ export class VirtioVsockDriver {
   }
 
   /** Brings a device up, on the vCPU that will take its interrupts. */
-  static async probe(
+  static probe(
     cpu: GuestCpu,
     end: GuestDeviceEnd,
     packets: BufferRingOptions = PACKETS,
+  ): Promise<Result<VirtioVsockDriver, DriverError>> {
+    return despiteLoss(cpu, end, () => VirtioVsockDriver.#attempt(cpu, end, packets));
+  }
+
+  static async #attempt(
+    cpu: GuestCpu,
+    end: GuestDeviceEnd,
+    packets: BufferRingOptions,
   ): Promise<Result<VirtioVsockDriver, DriverError>> {
     const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_VSOCK, featureSet(VIRTIO_VSOCK_F_STREAM));
     if (!found.ok) return found;

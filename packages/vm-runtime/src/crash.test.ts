@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { setImmediate as hostTurn } from 'node:timers/promises';
 import { dispatcher } from '@remio/backend-vm';
 import { assert } from '@remio/base';
-import type { GuestProgram } from '@remio/guest';
+import type { GuestCpu, GuestProgram } from '@remio/guest';
 import { BUILTIN_PROGRAMS, loadTopology, type Topology, type Vm } from '@remio/topology';
 import { BlockDevice, MemoryStorage } from '@remio/virtio-device';
+import { VirtioBlkDriver } from '@remio/virtio-driver';
 import { MMIO, STATUS_ACKNOWLEDGE, STATUS_DEVICE_NEEDS_RESET, STATUS_DRIVER } from '@remio/virtio-spec';
 import { afterAll, describe, expect, it } from 'vitest';
 import { InprocEngine, type VmReport } from './index.js';
@@ -57,6 +58,35 @@ const watch: GuestProgram = async (cpu, vm) => {
   vm.report({ kind: 'begun', status: await cpu.load32(status) });
   await cpu.idle();
 };
+
+/** Names of what a vCPU does when it accesses a register. */
+const ACCESSES: readonly (string | symbol)[] = ['load8', 'load16', 'load32', 'store8', 'store16', 'store32'];
+
+/** Brings its disk up, and does something at the moment of one of the accesses that this takes. */
+const bringUp =
+  (moment: number, act: () => void): GuestProgram =>
+  async (cpu, vm) => {
+    let accesses = 0;
+    const watched: GuestCpu = new Proxy(cpu, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name);
+        if (typeof value !== 'function') return value;
+        return (...args: readonly unknown[]): unknown => {
+          if (ACCESSES.includes(name)) {
+            accesses += 1;
+            if (accesses === moment) act();
+          }
+          return Reflect.apply(value, target, args);
+        };
+      },
+    });
+    const [end] = vm.devices;
+    assert(end !== undefined, 'the VM has a device');
+    const probed = await VirtioBlkDriver.probe(watched, end);
+    const problem = probed.ok ? probed.value.broken : probed.error;
+    vm.report({ kind: 'probed', accesses, problem: problem?.detail });
+    await cpu.idle();
+  };
 
 /** What a VM has told, and a wait for it. */
 class Told {
@@ -119,5 +149,25 @@ describe('a VM whose process ends', () => {
     expect(told.of('front0', 'interrupted')).toHaveLength(1);
     expect(told.of('front1', 'interrupted')).toEqual([]);
     await engine.stop();
+  });
+
+  it('at whichever access of the bring-up of its device: the driver begins it anew, and has the device', async () => {
+    const run = async (moment: number): Promise<VmReport> => {
+      let crashed: Promise<void> | undefined;
+      const crash = (): void => {
+        crashed = engine.crash('back0');
+      };
+      const { engine, told } = engineOf({ back0: serve, front0: bringUp(moment, crash) });
+      engine.start();
+      const probed = await told.one('front0', 'probed');
+      await crashed;
+      await engine.stop();
+      return probed;
+    };
+    const { accesses } = await run(0);
+    expect(accesses).toBeGreaterThan(30);
+    for (let moment = 1; moment <= Number(accesses); moment += 1) {
+      expect(await run(moment), `access ${moment}`).toMatchObject({ problem: undefined });
+    }
   });
 });

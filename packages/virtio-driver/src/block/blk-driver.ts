@@ -21,6 +21,7 @@ import {
 } from '@remio/virtio-spec';
 import type { GuestBuffer } from '@remio/virtqueue';
 import { DeviceBringUp } from '../bring-up.js';
+import { despiteLoss } from '../despite-loss.js';
 import type { DriverError } from '../driver-error.js';
 import type { MmioTransport } from '../mmio-transport.js';
 import type { SharedAllocator } from '../shared-allocator.js';
@@ -114,10 +115,18 @@ export class VirtioBlkDriver {
   }
 
   /** Brings a device up by the sequence of 3.1.1, on the vCPU that will take its interrupts. */
-  static async probe(
+  static probe(
     cpu: GuestCpu,
     end: GuestDeviceEnd,
     options: BlkDriverOptions = {},
+  ): Promise<Result<VirtioBlkDriver, DriverError>> {
+    return despiteLoss(cpu, end, () => VirtioBlkDriver.#attempt(cpu, end, options));
+  }
+
+  static async #attempt(
+    cpu: GuestCpu,
+    end: GuestDeviceEnd,
+    options: BlkDriverOptions,
   ): Promise<Result<VirtioBlkDriver, DriverError>> {
     const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_BLOCK, UNDERSTOOD, options.patience);
     if (!found.ok) return found;

@@ -20,6 +20,7 @@ import {
   writeStruct,
 } from '@remio/virtio-spec';
 import { DeviceBringUp } from '../bring-up.js';
+import { despiteLoss } from '../despite-loss.js';
 import { type DriverError, driverError } from '../driver-error.js';
 import type { MmioTransport } from '../mmio-transport.js';
 import { RequestQueue } from '../request-queue.js';
@@ -96,10 +97,18 @@ export class VirtioFsDriver {
   }
 
   /** Brings a device up, on the vCPU that will take its interrupts. */
-  static async probe(
+  static probe(
     cpu: GuestCpu,
     end: GuestDeviceEnd,
     options: FsDriverOptions = {},
+  ): Promise<Result<VirtioFsDriver, DriverError>> {
+    return despiteLoss(cpu, end, () => VirtioFsDriver.#attempt(cpu, end, options));
+  }
+
+  static async #attempt(
+    cpu: GuestCpu,
+    end: GuestDeviceEnd,
+    options: FsDriverOptions,
   ): Promise<Result<VirtioFsDriver, DriverError>> {
     const { depth = 4, dataSize = 64 * 1024, queues: vcpus = [cpu, cpu] } = options;
     const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_FILE_SYSTEM, 0n);

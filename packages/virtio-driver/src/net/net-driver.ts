@@ -19,6 +19,7 @@ import {
   VIRTIO_NET_S_LINK_UP,
 } from '@remio/virtio-spec';
 import { DeviceBringUp } from '../bring-up.js';
+import { despiteLoss } from '../despite-loss.js';
 import { type DriverError, driverError } from '../driver-error.js';
 import type { MmioTransport } from '../mmio-transport.js';
 import {
@@ -75,10 +76,18 @@ export class VirtioNetDriver {
   }
 
   /** Brings a device up by the sequence of 3.1.1 and 5.1.5, on the vCPU that will take its interrupts. */
-  static async probe(
+  static probe(
     cpu: GuestCpu,
     end: GuestDeviceEnd,
     options: NetDriverOptions = {},
+  ): Promise<Result<VirtioNetDriver, DriverError>> {
+    return despiteLoss(cpu, end, () => VirtioNetDriver.#attempt(cpu, end, options));
+  }
+
+  static async #attempt(
+    cpu: GuestCpu,
+    end: GuestDeviceEnd,
+    options: NetDriverOptions,
   ): Promise<Result<VirtioNetDriver, DriverError>> {
     const found = await DeviceBringUp.negotiate(cpu, end, DEVICE_ID_NETWORK, wantedFeatures(options));
     if (!found.ok) return found;
