@@ -1,8 +1,11 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { BUILTIN_PROGRAMS, imagesOf, loadTopology } from '@remio/topology';
+import { BUILTIN_PROGRAMS, imagesOf, loadTopology, type Topology } from '@remio/topology';
 import { renderCompose } from './deploy/compose.js';
+import { renderKubernetes } from './deploy/kubernetes.js';
+import { clusterMisfits, type Engine, planDeployment, type RenderedFile } from './deploy/plan.js';
+import { renderSwarm } from './deploy/swarm.js';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 
 /** The project: this file is apps/cli/dist/command-deploy.js in it. */
@@ -18,8 +21,11 @@ export interface RenderOptions {
   readonly json: boolean;
 }
 
-/** `remio deploy render compose`: writes what an engine of containers needs to run a topology. */
-export function renderDeployment(file: string, options: RenderOptions): ExitCode {
+/** Engines of containers that there are files for. */
+export const ENGINES = ['compose', 'swarm', 'kubernetes'] as const satisfies readonly Engine[];
+
+/** `remio deploy render ENGINE FILE`: writes what an engine of containers needs to run a topology. */
+export function renderDeployment(engine: Engine, file: string, options: RenderOptions): ExitCode {
   // Images and modules are the containers' to have.
   const { topology, text } = loadTopology(file, { programs: BUILTIN_PROGRAMS, filesOf: [] });
   if (topology === undefined) throw new CommandError(text, EXIT.USAGE);
@@ -31,7 +37,10 @@ export function renderDeployment(file: string, options: RenderOptions): ExitCode
     throw new CommandError(`${file} has no keys: \`remio keys ${file} -o DIR --write\` makes them`, EXIT.USAGE);
   }
   const keys = options.keys === undefined ? {} : { keys: resolve(options.keys) };
-  const files = renderCompose(topology, { output, root: ROOT, images, diskSize: options.diskSize, ...keys });
+  const files =
+    engine === 'compose'
+      ? renderCompose(topology, { output, root: ROOT, images, diskSize: options.diskSize, ...keys })
+      : renderCluster(engine, topology, { images, diskSize: options.diskSize });
   try {
     for (const { name, text: content } of files) {
       const path = join(output, name);
@@ -45,4 +54,27 @@ export function renderDeployment(file: string, options: RenderOptions): ExitCode
   const names = files.map(({ name }) => name);
   console.log(options.json ? JSON.stringify({ output, files: names }) : `${names.join(', ')} in ${output}`);
   return EXIT.OK;
+}
+
+/** @throws CommandError if the topology, or what is asked for, needs something of this host */
+function renderCluster(
+  engine: Exclude<Engine, 'compose'>,
+  topology: Topology,
+  { images, diskSize }: { readonly images: Readonly<Record<string, string>>; readonly diskSize: number },
+): readonly RenderedFile[] {
+  const [given] = Object.entries(images);
+  if (given !== undefined) {
+    const fix = 'leave it out, and copy the image into the volume in which its disk is made';
+    throw new CommandError(
+      `--image ${given.join('=')}: hosts of a cluster have no file of this one; ${fix}`,
+      EXIT.USAGE,
+    );
+  }
+  const misfits = clusterMisfits(planDeployment(topology, images, 'only where it must be'));
+  if (misfits.length > 0) {
+    const fix = 'Use `render compose`, or leave that out of the topology: hosts of a cluster have nothing of this one.';
+    throw new CommandError(`${misfits.map((line) => `${topology.file}: ${line}`).join('\n')}\n${fix}`, EXIT.USAGE);
+  }
+  const cluster = { topologyText: readFileSync(topology.file, 'utf8'), diskSize };
+  return engine === 'swarm' ? renderSwarm(topology, cluster) : renderKubernetes(topology, cluster);
 }

@@ -6,7 +6,7 @@ import { CHECK_FORMATS, type CheckOptions, check } from './command-check.js';
 import { conform } from './command-conform.js';
 import { demo } from './command-demo.js';
 import { demoDevices } from './command-demo-devices.js';
-import { type RenderOptions, renderDeployment } from './command-deploy.js';
+import { ENGINES, type RenderOptions, renderDeployment } from './command-deploy.js';
 
 import {
   compareExperiments,
@@ -176,18 +176,21 @@ program
 program
   .command('deploy')
   .description('files with which an engine of containers runs a topology')
-  .addHelpText('after', '\nExample:\n  remio deploy render compose deploy/topologies/compose.yaml --output deploy')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  remio deploy render compose deploy/topologies/compose.yaml --output deploy\n  remio deploy render swarm deploy/topologies/compose.yaml --output deploy/swarm',
+  )
   .command('render')
   .description('write them')
-  .addArgument(new Argument('<ENGINE>', 'what they are for').choices(['compose']))
+  .addArgument(new Argument('<ENGINE>', 'what they are for').choices(ENGINES))
   .argument('<FILE>', 'the topology')
   .option('-o, --output <DIRECTORY>', 'write there', '.')
   .addOption(imageOption())
   .option('--keys <DIR>', 'of the secret keys (`remio keys`): each service gets its own, as secrets')
   .option('--disk-size <BYTES>', 'of disks that have no image: they are made, empty, in a volume', whole, 4 * 2 ** 20)
   .option('--json', 'what was written, as JSON', false)
-  .action((_engine: string, file: string, options: RenderOptions) => {
-    code = renderDeployment(file, options);
+  .action((engine: (typeof ENGINES)[number], file: string, options: RenderOptions) => {
+    code = renderDeployment(engine, file, options);
   });
 
 program

@@ -3,7 +3,8 @@ import { join, resolve } from 'node:path';
 import { BUILTIN_PROGRAMS, parseTopology, type Topology } from '@remio/topology';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { type ComposeOptions, type RenderedFile, renderCompose } from './compose.js';
+import { type ComposeOptions, renderCompose } from './compose.js';
+import type { RenderedFile } from './plan.js';
 
 const root = join(import.meta.dirname, '..', '..', '..', '..');
 

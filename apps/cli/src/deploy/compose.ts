@@ -1,14 +1,20 @@
-import { basename, dirname, join, relative } from 'node:path';
-import { type HostNeed, hostNeeds, isBackend, kindOf, type Topology, type Vm } from '@remio/topology';
+import { dirname, join, relative } from 'node:path';
+import type { HostNeed, Topology } from '@remio/topology';
 import { Document, type Scalar } from 'yaml';
+import {
+  CONTAINER,
+  diskFile,
+  type Group,
+  groupCommand,
+  healthTest,
+  madeBy,
+  PROCESS_MIB,
+  planDeployment,
+  type RenderedFile,
+  sharedMib,
+} from './plan.js';
+import { prometheusText } from './prometheus.js';
 import { KEY_ARGUMENTS, keyFilesOf } from './secrets.js';
-
-/** A file of a deployment. */
-export interface RenderedFile {
-  /** Path from the output directory. */
-  readonly name: string;
-  readonly text: string;
-}
 
 export interface ComposeOptions {
   /** Where the files will lie: paths in them count from there. Absolute. */
@@ -23,113 +29,58 @@ export interface ComposeOptions {
   readonly keys?: string;
 }
 
-/** Where things are in a container. */
-const TOPOLOGY_DIRECTORY = '/etc/remio';
-const DISKS = '/var/lib/remio/disks';
-const RUN = '/run/remio';
-const ENDPOINT = `ipc://${RUN}/hypervisor.sock`;
-const METRICS_PORT = 9464;
-/** User `node` of the image. */
-const USER = 1000;
-const MIB = 2 ** 20;
-/** What the hypervisor, and what the processes of VMs may use besides the memory that VMs share. */
-const PROCESS_MIB = 192;
-/** Names of services that no VM gives. */
-const OWN_SERVICES = ['hypervisor', 'make-disks', 'frontend', 'prometheus'];
+const ENDPOINT = `ipc://${CONTAINER.run}/hypervisor.sock`;
 
 /** YAML as docker-compose 1.29 reads it: `no` and `0:0` are not texts unless they are quoted. */
 const YAML = { version: '1.1', aliasDuplicateObjects: false } as const;
 
 type Service = Record<string, unknown>;
 
-/** VMs that one service runs. */
-interface Group {
-  readonly service: string;
-  readonly vms: readonly Vm[];
-  /** Instances, each of which claims a VM; undefined: one, which runs all of them. */
-  readonly scale?: number;
-}
-
-/** Which services run the VMs: backends, and whatever needs something of its host, one by one; other frontends by claim. */
-function groupsOf(topology: Topology): readonly Group[] {
-  const hosts = topology.hosts.map(({ name, vms }) => ({
-    service: serviceName(name),
-    vms: vms.flatMap((id) => topology.vms[id] ?? []),
-  }));
-  const left = topology.vms.filter((vm) => !hosts.some(({ vms }) => vms.includes(vm)));
-  const claimed = left.filter((vm) => kindOf(vm) === 'frontend' && hostNeeds(vm).length === 0);
-  const named = left.filter((vm) => !claimed.includes(vm));
-  const groups: Group[] = [...hosts, ...named.map((vm) => ({ service: serviceName(vm.name), vms: [vm] }))];
-  // Those on a host of the topology's may be claimed as well, so none may be claimed where there are such.
-  const claimable = claimed.length > 0 && !hosts.some(({ vms }) => vms.some((vm) => !isBackend(vm)));
-  if (claimable) groups.push({ service: 'frontend', vms: claimed, scale: claimed.length });
-  else groups.push(...claimed.map((vm) => ({ service: serviceName(vm.name), vms: [vm] })));
-  return groups;
-}
-
-/** Services are names of hosts: in lower case, without underscores. */
-function serviceName(name: string): string {
-  const service = name.toLowerCase().replaceAll('_', '-');
-  return OWN_SERVICES.includes(service) ? `vm-${service}` : service;
-}
-
 /** Compose files for a topology: everything on one host, with guest memory and the hypervisor's socket on a tmpfs. */
 export function renderCompose(topology: Topology, options: ComposeOptions): readonly RenderedFile[] {
-  const groups = groupsOf(topology);
-  const inContainer = `${TOPOLOGY_DIRECTORY}/${basename(topology.file)}`;
-  const topologyMount = `${fromOutput(options, topology.file)}:${inContainer}:ro`;
-  const disks = disksOf(topology.vms, options);
+  const plan = planDeployment(topology, options.images, 'one host');
+  const { groups, topologyFile } = plan;
+  const topologyMount = `${fromOutput(options, topology.file)}:${topologyFile}:ro`;
+  const disks = groups.flatMap(({ made }) => made);
   const services: Record<string, Service> = {
     hypervisor: {
-      command: ['hypervisor', '--topology', inContainer, '--endpoint', ENDPOINT, '--run-dir', RUN],
-      volumes: [topologyMount, `run:${RUN}`],
+      command: ['hypervisor', '--topology', topologyFile, '--endpoint', ENDPOINT, '--run-dir', CONTAINER.run],
+      volumes: [topologyMount, `run:${CONTAINER.run}`],
       healthcheck: healthcheck('healthz'),
       ...limits(PROCESS_MIB + sharedMib(topology)),
     },
   };
   if (disks.length > 0) {
     services['make-disks'] = {
-      command: ['make-disks', String(options.diskSize), ...disks.map(inDisks)],
-      volumes: [`disks:${DISKS}`],
+      command: ['make-disks', String(options.diskSize), ...disks.map(diskFile)],
+      volumes: [`disks:${CONTAINER.disks}`],
       restart: 'no',
       environment: {},
       ...limits(64),
     };
   }
-  const ordered = [...groups].sort((a, b) => rank(a) - rank(b));
-  const backends = ordered.filter((group) => rank(group) === 0).map(({ service }) => service);
-  for (const group of ordered) {
-    const { service, vms, scale } = group;
-    const backend = rank(group) === 0;
-    const needs = vms.flatMap(hostNeeds);
-    const made = vms.some((vm) => disksOf([vm], options).length > 0);
-    const claim = scale === undefined ? vms.flatMap(({ name }) => ['--vm', name]) : ['--claim', 'frontend'];
+  const backends = groups.filter(({ kind }) => kind === 'backend').map(({ service }) => service);
+  for (const group of groups) {
+    const { service, scale, kind, needs } = group;
+    const made = group.made.length > 0;
     const mounts = mountsOf(needs, topology, options);
     services[service] = {
-      command: [
-        backend ? 'backend-vm' : 'frontend-vm',
-        '--topology',
-        inContainer,
-        ...claim,
-        '--connect',
-        ENDPOINT,
-        '--run-dir',
-        RUN,
-        ...needs.flatMap((need) => imageArgument(need, options)),
-      ],
+      command: groupCommand(plan, group, { connect: ENDPOINT, runDirectory: CONTAINER.run, inMount }),
       ...(scale === undefined ? {} : { scale }),
       depends_on: {
         hypervisor: { condition: 'service_healthy' },
         ...(made ? { 'make-disks': { condition: 'service_completed_successfully' } } : {}),
-        ...(backend ? {} : Object.fromEntries(backends.map((name) => [name, { condition: 'service_healthy' }]))),
+        ...(kind === 'backend'
+          ? {}
+          : Object.fromEntries(backends.map((name) => [name, { condition: 'service_healthy' }]))),
       },
       volumes: [
-        ...(mounts.some((mount) => mount.split(':')[1] === TOPOLOGY_DIRECTORY) ? [] : [topologyMount]),
-        `run:${RUN}`,
-        ...(made ? [`disks:${DISKS}`] : []),
+        ...(mounts.some((mount) => mount.split(':')[1] === CONTAINER.topologyDirectory) ? [] : [topologyMount]),
+        `run:${CONTAINER.run}`,
+        ...(made ? [`disks:${CONTAINER.disks}`] : []),
         ...mounts,
       ],
-      ...(needs.some(({ kind }) => kind === 'stdio') ? { stdin_open: true, tty: true } : {}),
+      ...(needs.some((need) => need.kind === 'stdio') ? { stdin_open: true, tty: true } : {}),
       ...portsOf(needs),
       healthcheck: healthcheck('readyz'),
       ...limits(PROCESS_MIB + sharedMib(topology)),
@@ -144,13 +95,13 @@ export function renderCompose(topology: Topology, options: ComposeOptions): read
     volumes: ['./prometheus/prometheus.yaml:/etc/prometheus/prometheus.yaml:ro'],
     tmpfs: ['/prometheus:uid=65534,gid=65534,mode=0700'],
     environment: {},
-    healthcheck: { ...healthcheck('-/healthy'), test: [...HEALTH, '9090', '/-/healthy'] },
+    healthcheck: { ...healthcheck('-/healthy'), test: healthTest(9090, '-/healthy') },
     ...limits(256),
   };
   return [
     { name: 'compose.yaml', text: composeText(topology, services, disks.length > 0, options) },
     ...tapFile(topology, groups),
-    { name: 'prometheus/prometheus.yaml', text: prometheusText(topology, ordered) },
+    { name: 'prometheus/prometheus.yaml', text: prometheusText(plan, 'compose') },
   ];
 }
 
@@ -171,8 +122,6 @@ function secretsOf(services: Readonly<Record<string, Service>>, options: Compose
   return { secrets: Object.fromEntries(names.map((name) => [name, { file: fromOutput(options, join(keys, name)) }])) };
 }
 
-const rank = ({ vms }: Group): number => (vms.some(isBackend) ? 0 : 1);
-
 /** Paths of Compose files count from the file; those outside of the project stay absolute. */
 function fromOutput({ output, root }: ComposeOptions, path: string): string {
   if (relative(root, path).startsWith('..') || relative(root, output).startsWith('..')) return path;
@@ -187,41 +136,22 @@ const buildOf = (options: ComposeOptions): Service => ({
   network: 'host',
 });
 
-const HEALTH = ['CMD', 'bash', '/usr/local/bin/health'];
 const healthcheck = (path: string): Service => ({
-  test: [...HEALTH, String(METRICS_PORT), `/${path}`],
+  test: healthTest(CONTAINER.metricsPort, path),
   interval: '2s',
   timeout: '2s',
   retries: 3,
   start_period: '20s',
 });
 
-const limits = (mib: number): Service => ({ mem_limit: `${mib}m`, cpus: 1, pids_limit: 64 });
-
-/** Guest memory counts for whoever touches a page first. */
-const sharedMib = ({ sharedMemories }: Topology): number =>
-  Math.ceil(sharedMemories.reduce((sum, { size }) => sum + size, 0) / MIB);
-
-/** Devices whose disks are made, in a volume. */
-const disksOf = (vms: readonly Vm[], { images }: ComposeOptions): readonly string[] =>
-  vms
-    .flatMap(hostNeeds)
-    .flatMap((need) => (need.kind === 'image' && images[need.device] === undefined ? [need.device] : []));
-
-const inDisks = (device: string): string => `${DISKS}/${device}.img`;
+const limits = (mib: number): Service => ({
+  mem_limit: `${mib}m`,
+  cpus: CONTAINER.cpus,
+  pids_limit: CONTAINER.pids,
+});
 
 /** Where an image or directory of this host is in the container. */
 const inMount = (device: string): string => `/mnt/${device}`;
-
-function imageArgument(need: HostNeed, { images }: ComposeOptions): readonly string[] {
-  if (need.kind === 'image') {
-    return [
-      '--image',
-      `${need.device}=${images[need.device] === undefined ? inDisks(need.device) : inMount(need.device)}`,
-    ];
-  }
-  return need.kind === 'directory' ? ['--image', `${need.device}=${inMount(need.device)}`] : [];
-}
 
 function mountsOf(needs: readonly HostNeed[], topology: Topology, options: ComposeOptions): readonly string[] {
   const home = dirname(topology.file);
@@ -238,7 +168,7 @@ function mountsOf(needs: readonly HostNeed[], topology: Topology, options: Compo
         // Paths count from the topology, whose directory is another one in the container.
         const directory = dirname(need.path);
         const inside = relative(home, directory);
-        const there = inside.startsWith('..') ? directory : join(TOPOLOGY_DIRECTORY, inside);
+        const there = inside.startsWith('..') ? directory : join(CONTAINER.topologyDirectory, inside);
         return [`${fromOutput(options, directory)}:${there}${need.kind === 'module' ? ':ro' : ''}`];
       }
       default:
@@ -263,13 +193,13 @@ function composeText(
   const common: Service = {
     build: { ...buildOf(options), target: 'remio' },
     image: 'remio',
-    environment: { REMIO_METRICS: `0.0.0.0:${METRICS_PORT}` },
+    environment: { REMIO_METRICS: `0.0.0.0:${CONTAINER.metricsPort}` },
     restart: 'on-failure',
     read_only: true,
     cap_drop: ['ALL'],
     security_opt: ['no-new-privileges:true'],
     tmpfs: ['/tmp'],
-    stop_grace_period: '5s',
+    stop_grace_period: `${CONTAINER.grace}s`,
   };
   const size = `${sharedMib(topology) + 1}m`;
   const document = new Document(
@@ -279,7 +209,11 @@ function composeText(
       volumes: {
         run: {
           driver: 'local',
-          driver_opts: { type: 'tmpfs', device: 'tmpfs', o: `size=${size},uid=${USER},gid=${USER},mode=0700` },
+          driver_opts: {
+            type: 'tmpfs',
+            device: 'tmpfs',
+            o: `size=${size},uid=${CONTAINER.user},gid=${CONTAINER.user},mode=0700`,
+          },
         },
         ...(disks ? { disks: {} } : {}),
       },
@@ -292,14 +226,11 @@ function composeText(
     const service = document.getIn(['services', name], true) as { readonly items: unknown[] };
     service.items.unshift(document.createPair('<<', document.createAlias(anchored, 'remio')));
   }
-  document.commentBefore = ` ${MADE_BY(topology)}
- Guest memory and the hypervisor's socket lie on the volume \`run\`, a tmpfs: nothing of it touches a disk, only user ${USER}
+  document.commentBefore = ` ${madeBy('compose', topology)}
+ Guest memory and the hypervisor's socket lie on the volume \`run\`, a tmpfs: nothing of it touches a disk, only user ${CONTAINER.user}
  may open it, and no service that restarts takes it along. For docker-compose 1.29 and for Compose v2.`;
   return document.toString({ lineWidth: 0 });
 }
-
-const MADE_BY = ({ file, name }: Topology): string =>
-  `Made by \`remio deploy render compose ${basename(file)}\` for the topology ${name}. Do not edit.`;
 
 /** What gives services of network devices the host's TAP interfaces; nothing, where there are none. */
 function tapFile(topology: Topology, groups: readonly Group[]): readonly RenderedFile[] {
@@ -319,31 +250,12 @@ function tapFile(topology: Topology, groups: readonly Group[]): readonly Rendere
     user: '0:0',
     cap_add: ['NET_ADMIN', 'DAC_OVERRIDE'],
     environment: { REMIO_METRICS: `127.0.0.1:${port}` },
-    healthcheck: { test: [...HEALTH, String(port), '/readyz'] },
+    healthcheck: { test: healthTest(port, 'readyz') },
   });
-  const services = networked.map(({ service }, n) => [service, serviceOf(METRICS_PORT + n)] as const);
+  const services = networked.map(({ service }, n) => [service, serviceOf(CONTAINER.metricsPort + n)] as const);
   const document = new Document({ services: Object.fromEntries(services) }, YAML);
-  document.commentBefore = ` ${MADE_BY(topology)}
+  document.commentBefore = ` ${madeBy('compose', topology)}
  Beside compose.yaml: \`docker compose -f compose.yaml -f compose.tap.yaml up\` lets network devices use TAP
  interfaces of the host, in whose network they are then.`;
   return [{ name: 'compose.tap.yaml', text: document.toString({ lineWidth: 0 }) }];
-}
-
-function prometheusText(topology: Topology, groups: readonly Group[]): string {
-  const document = new Document({
-    global: { scrape_interval: '2s', evaluation_interval: '2s' },
-    rule_files: ['/etc/prometheus/alerts.yaml'],
-    scrape_configs: [
-      { job_name: 'remio-hypervisor', static_configs: [{ targets: [`hypervisor:${METRICS_PORT}`] }] },
-      {
-        job_name: 'remio-vms',
-        // By name, so that every instance of a scaled service is found.
-        dns_sd_configs: [
-          { names: groups.map(({ service }) => service), type: 'A', port: METRICS_PORT, refresh_interval: '2s' },
-        ],
-      },
-    ],
-  });
-  document.commentBefore = ` ${MADE_BY(topology)}`;
-  return document.toString({ lineWidth: 0 });
 }
