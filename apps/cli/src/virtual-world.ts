@@ -40,7 +40,8 @@ export function virtualWorld(
   events: Pick<WorldOptions, 'report' | 'log'>,
 ): World {
   const [misfit] = virtualMisfits(topology);
-  if (misfit !== undefined) throw new CommandError(`${misfit.message}; or use another --engine`, EXIT.USAGE);
+  if (misfit !== undefined)
+    throw new CommandError(`${misfit.message}; or use --engine inproc or processes`, EXIT.USAGE);
   return World.create({
     topology,
     ...events,
