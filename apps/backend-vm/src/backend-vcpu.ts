@@ -1,4 +1,12 @@
-import { askResult, completionRegisters, type GuestCpu, type GuestDeviceEnd, remioNotify } from '@remio/guest';
+import {
+  type Answer,
+  askResult,
+  completionRegisters,
+  type GuestCpu,
+  type GuestDeviceEnd,
+  type RemioRequest,
+  remioNotify,
+} from '@remio/guest';
 import { MMIO } from '@remio/virtio-spec';
 import type { ServedDevice } from './served-device.js';
 
@@ -73,37 +81,57 @@ export class BackendVcpu {
 
   /**
    * ASKs until nothing is pending, and answers. Every remote access of the platform goes through here: the calls are made
-   * in registers that are prepared once, and nothing is awaited but the hypercalls.
+   * in registers that are prepared once, and nothing is awaited but hypercalls that have no answer yet.
    */
-  async #drain(cpu: GuestCpu, device: ServedDevice): Promise<void> {
+  #drain(cpu: GuestCpu, device: ServedDevice): Answer<void> {
+    for (;;) {
+      const asked = cpu.hypercall(device.ask);
+      const more =
+        asked instanceof Promise ? asked.then((got) => this.#serve(cpu, device, got)) : this.#serve(cpu, device, asked);
+      if (more instanceof Promise) return more.then((goOn) => (goOn ? this.#drain(cpu, device) : undefined));
+      if (!more) return;
+    }
+  }
+
+  /**
+   * Answers what an ASK gave.
+   * @returns whether more is pending
+   */
+  #serve(cpu: GuestCpu, device: ServedDevice, asked: readonly bigint[]): Answer<boolean> {
     const { arch } = cpu;
     const { end, registers } = device;
-    for (;;) {
-      const request = askResult(arch, end.dm, await cpu.hypercall(device.ask));
-      if (request.kind !== 'request') return;
-      const offset = offsetIn(end.window, request.addr, request.width);
-      if (!request.write) {
-        const value = offset < 0 ? 0n : registers.read(offset, request.width);
-        await cpu.hypercall(completionRegisters(arch, request, value));
-      } else if (offset === MMIO.QueueNotify && request.width === 4) {
-        // A notification needs no answer from the model: the frontend goes on first, then the queue is looked at.
-        await cpu.hypercall(completionRegisters(arch, request, 0n));
-        this.#notified(cpu, device, request.value);
-      } else {
-        if (offset >= 0) registers.write(offset, request.width, request.value);
-        await cpu.hypercall(completionRegisters(arch, request, 0n));
-        // Queues begin to run with DRIVER_OK, or one by one after a reset of their own.
-        if (offset === MMIO.Status || offset === MMIO.QueueReady) this.#tell(device);
-      }
-      if (!request.more) return;
+    const request = askResult(arch, end.dm, asked);
+    if (request.kind !== 'request') return false;
+    const offset = offsetIn(end.window, request.addr, request.width);
+    let value = 0n;
+    if (!request.write) {
+      if (offset >= 0) value = registers.read(offset, request.width);
+    } else if (offset >= 0 && !isNotification(offset, request)) registers.write(offset, request.width, request.value);
+    const done = cpu.hypercall(completionRegisters(arch, request, value));
+    if (!request.write) return done instanceof Promise ? done.then(() => request.more) : request.more;
+    if (done instanceof Promise) {
+      return done.then(() => {
+        this.#written(cpu, device, offset, request);
+        return request.more;
+      });
     }
+    this.#written(cpu, device, offset, request);
+    return request.more;
+  }
+
+  /** What follows a write that was answered. */
+  #written(cpu: GuestCpu, device: ServedDevice, offset: number, request: RemioRequest): void {
+    // A notification needs no answer from the model: the frontend goes on first, then the queue is looked at.
+    if (isNotification(offset, request)) this.#notified(cpu, device, request.value);
+    // Queues begin to run with DRIVER_OK, or one by one after a reset of their own.
+    else if (offset === MMIO.Status || offset === MMIO.QueueReady) this.#tell(device);
   }
 
   /** Serves a notification, or hands it to the vCPU whose queue it is for. */
   #notified(cpu: GuestCpu, device: ServedDevice, value: bigint): void {
     const vcpu = device.vcpuOfNotification(value);
     if (vcpu === this.#index) {
-      this.#serve(device, value);
+      this.#look(device, value);
       return;
     }
     this.#siblings[vcpu]?.hand({ device, value });
@@ -111,10 +139,11 @@ export class BackendVcpu {
   }
 
   #serveHanded(): void {
-    for (const { device, value } of this.#handed.splice(0)) this.#serve(device, value);
+    for (const { device, value } of this.#handed.splice(0)) this.#look(device, value);
   }
 
-  #serve(device: ServedDevice, value: bigint): void {
+  /** Lets the model look at a queue. */
+  #look(device: ServedDevice, value: bigint): void {
     const counters = device.counters[this.#index];
     if (counters !== undefined) counters.notifications += 1;
     device.registers.write(MMIO.QueueNotify, 4, value);
@@ -130,6 +159,8 @@ export class BackendVcpu {
     }
   }
 }
+
+const isNotification = (offset: number, { width }: RemioRequest): boolean => offset === MMIO.QueueNotify && width === 4;
 
 /** Where in the window an access lies; -1 if not all of it does. */
 function offsetIn(window: GuestDeviceEnd['window'], address: bigint, width: number): number {

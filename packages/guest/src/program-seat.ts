@@ -1,6 +1,7 @@
 import {
   type Arch,
   enableInterruptSequence,
+  type HypercallFrame,
   type InterruptController,
   PSCI_CPU_ON,
   SBI_EID_HSM,
@@ -26,7 +27,7 @@ import {
   type Outcome,
   promiseOf,
 } from './operation.js';
-import { type GuestCpu, GuestFault } from './program.js';
+import { type Answer, type GuestCpu, GuestFault } from './program.js';
 import { reasonOf } from './program-error.js';
 import { ProgramProcessor } from './program-processor.js';
 import type { Completion, Exit, Seat } from './seat.js';
@@ -67,11 +68,12 @@ export class ProgramSeat implements Seat, GuestCpu {
   readonly ipiIrq: IrqId;
   readonly hostIrq: IrqId = irqId(HOST_IRQ);
   onRunnable: () => void = () => {};
+  onHypercall?: (frame: HypercallFrame) => void;
   /** Told of interrupts that no handler takes; they are dropped. */
   onUnhandled: (irq: IrqId) => void = () => {};
   readonly #machine: MachineContext;
   readonly #processor: ProgramProcessor;
-  readonly #handlers = new Map<number, (irq: IrqId) => void | Promise<void>>();
+  readonly #handlers = new Map<number, (irq: IrqId) => Answer<void>>();
   /** Interrupts that were enabled. */
   readonly #enabled: IrqId[] = [];
   readonly #pending = new Fifo<IrqId>();
@@ -132,9 +134,11 @@ export class ProgramSeat implements Seat, GuestCpu {
     if (!this.#on) return this.#offReason === undefined ? OFF : { kind: 'off', reason: this.#offReason };
     assert(this.#open === undefined, 'a vCPU with an open exit is completed before it runs');
     this.#inRun = true;
+    const life = this.#life;
     const exit = this.#advance();
     this.#inRun = false;
-    return exit;
+    // Whoever switched the vCPU off while it ran, by a hypercall of its own, knows.
+    return exit.kind === 'off' && life !== this.#life ? HOST : exit;
   }
 
   complete(completion: Completion): boolean {
@@ -234,9 +238,17 @@ export class ProgramSeat implements Seat, GuestCpu {
     return this.#store(address, 8, toU64(value));
   }
 
-  hypercall(registers: readonly bigint[]): Promise<readonly bigint[]> {
+  hypercall(registers: readonly bigint[]): Answer<readonly bigint[]> {
     const operation = hypercall(registers);
-    this.#issue(operation);
+    const make = this.onHypercall;
+    // Only what runs within `run` may leave it by a call; whatever else was asked for comes first.
+    if (make === undefined || !this.#inRun || !this.#inHandler || this.#open !== undefined || this.#queue.length > 0) {
+      this.#issue(operation);
+    } else {
+      this.#open = operation;
+      make(this.#processor.call(registers));
+      if (operation.ended && operation.fault === undefined) return operation.outcome as readonly bigint[];
+    }
     return promiseOf(operation) as Promise<readonly bigint[]>;
   }
 
@@ -254,7 +266,7 @@ export class ProgramSeat implements Seat, GuestCpu {
     });
   }
 
-  onInterrupt(irq: IrqId, handler: (irq: IrqId) => void | Promise<void>): void {
+  onInterrupt(irq: IrqId, handler: (irq: IrqId) => Answer<void>): void {
     this.#handlers.set(irq, handler);
   }
 
@@ -329,6 +341,8 @@ export class ProgramSeat implements Seat, GuestCpu {
   /** Runs to the next exit: pending interrupts first, then the operation that is due. */
   #advance(): Exit {
     for (;;) {
+      // A hypercall that a handler made is not answered yet.
+      if (this.#open !== undefined) return HOST;
       if (!this.#on) return this.#offReason === undefined ? OFF : { kind: 'off', reason: this.#offReason };
       if (!this.#inHandler) {
         const stopped = this.#queue.length > 0 || this.#sleepers.length > 0 || this.#idle;
@@ -379,7 +393,10 @@ export class ProgramSeat implements Seat, GuestCpu {
     this.#handled = irq;
     // What was asked for before the handler goes on after it.
     this.#swap();
+    const life = this.#life;
     const running = handler(irq);
+    // The vCPU was switched off by a hypercall of the handler.
+    if (life !== this.#life) return true;
     if (running === undefined) {
       this.#endHandler();
       return true;

@@ -3,6 +3,9 @@ import type { BindKey, GuestAddress, IrqId } from '@remio/base';
 import type { GuestMemory } from '@remio/guest-memory';
 import type { Standby } from './standby.js';
 
+/** What may be there at once, or come later. */
+export type Answer<T> = T | Promise<T>;
+
 /**
  * A vCPU as a TypeScript guest program sees it. Every operation is an instruction that the hypervisor sees as hardware
  * would show it: loads and stores outside memory trap with a real encoding, hypercalls go through registers.
@@ -24,9 +27,11 @@ export interface GuestCpu {
   store64(address: bigint, value: bigint): Promise<void>;
   /**
    * HVC (AArch64) or ECALL (RV64) with these registers (x0.. or a0..; missing ones are 0).
-   * @returns x0..x6 or a0..a7 afterwards; valid until this vCPU's next operation
+   * @returns x0..x6 or a0..a7 afterwards; valid until this vCPU's next operation. At once if an interrupt handler makes the
+   * call before it awaited anything, and the hypervisor answers without a message: what is on every access's path need not
+   * wait for a promise. Others just await it.
    */
-  hypercall(registers: readonly bigint[]): Promise<readonly bigint[]>;
+  hypercall(registers: readonly bigint[]): Answer<readonly bigint[]>;
   /**
    * WFI: goes on when an interrupt was taken, after its handler ran, whichever interrupt it was. So look for what you
    * wait for in a loop.
@@ -35,7 +40,7 @@ export interface GuestCpu {
   /** WFI for ever: whatever else this task's vCPU does, its interrupt handlers and other tasks do. Never settles. */
   idle(): Promise<never>;
   /** Registers the handler of an interrupt. Handlers run before the vCPU's next operation, one at a time. */
-  onInterrupt(irq: IrqId, handler: (irq: IrqId) => void | Promise<void>): void;
+  onInterrupt(irq: IrqId, handler: (irq: IrqId) => Answer<void>): void;
   /** Sends an inter-processor interrupt to another vCPU of this VM; {@link ipiIrq} there. Delivered without a trap. */
   sendIpi(index: number): void;
   /** SGI 0 on AArch64, the supervisor software interrupt on RV64. */

@@ -54,6 +54,11 @@ export interface Seat {
   stop(): void;
   /** Called when a vCPU that exited `wfi` or `host` wants to be run again. Set by the engine. */
   onRunnable: () => void;
+  /**
+   * Makes a hypercall without leaving {@link run}: {@link complete} is called for it before this returns, or later, as if
+   * `run` had exited for it. A seat need not use it. Set by the engine; absent where every hypercall is an exit.
+   */
+  onHypercall?: (frame: HypercallFrame) => void;
   /** The interrupt of the vCPU's one-shot timer: PPI 27; the supervisor timer (local interrupt 5) on RV64. */
   readonly timerIrq: IrqId;
   /** When the timer fires, on the vCPU's counter; undefined: never. The engine disarms it then and raises {@link timerIrq}. */

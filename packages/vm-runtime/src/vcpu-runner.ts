@@ -48,7 +48,10 @@ export class VcpuRunner implements RunnableVcpus {
     this.#slots = vcpus.map(({ vm, cpu, seat, leases }) => ({ vm, cpu, seat, leases, state: 'idle' }));
     this.#host = host;
     this.#scheduler = scheduler(this);
-    for (const slot of this.#slots) slot.seat.onRunnable = () => this.#wake(slot);
+    for (const slot of this.#slots) {
+      slot.seat.onRunnable = () => this.#wake(slot);
+      slot.seat.onHypercall = (frame) => this.#hypercall(slot, frame);
+    }
   }
 
   /** Ends a vCPU's open access or hypercall, and lets it run. A vCPU with nothing open was switched off meanwhile. */
@@ -116,10 +119,7 @@ export class VcpuRunner implements RunnableVcpus {
           this.#host.send({ kind: 'trap', vm, cpu, trap: exit.trap });
           return;
         case 'hypercall':
-          // Set before anything is sent: in one process, the answer comes while it is.
-          slot.state = 'waiting';
-          if (!this.#answered(slot, exit.frame)) return;
-          slot.state = 'idle';
+          if (!this.#hypercall(slot, exit.frame)) return;
           continue;
         case 'budget':
           this.#wake(slot);
@@ -134,15 +134,18 @@ export class VcpuRunner implements RunnableVcpus {
     }
   }
 
-  /** Answers a hypercall from the VM's leases, or sends it to the hypervisor. */
-  #answered({ vm, cpu, seat, leases }: Slot, frame: HypercallFrame): boolean {
+  /** Answers a hypercall from the VM's leases; or sends it to the hypervisor, and gives false. */
+  #hypercall(slot: Slot, frame: HypercallFrame): boolean {
+    const { vm, cpu, leases } = slot;
     const answer = leases?.hypercall(cpu, frame);
     if (answer === undefined || answer.kind === 'forward') {
+      // Set before anything is sent: in one process, the answer comes while it is.
+      slot.state = 'waiting';
       this.#host.send({ kind: 'hypercall', vm, cpu, frame });
       return false;
     }
     this.#host.send(answer.posted);
-    seat.complete({ kind: 'hypercall', registers: answer.registers, pc: answer.pc });
+    slot.seat.complete({ kind: 'hypercall', registers: answer.registers, pc: answer.pc });
     return true;
   }
 }
