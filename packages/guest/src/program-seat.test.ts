@@ -308,6 +308,22 @@ describe('the tasks of one vCPU', () => {
     expect(bench.seat.complete({ kind: 'access', register, value: 0n, pc: 4n })).toBe(true);
   });
 
+  it('end with the program, also if one of them has an operation open then', async () => {
+    let leave = (): void => {};
+    const bench = new Bench('riscv64', async (cpu) => {
+      void cpu.load32(WINDOW);
+      await new Promise<void>((resolve) => {
+        leave = resolve;
+      });
+    });
+    const exit = await bench.next();
+    if (exit.kind !== 'mmio') throw new Error(`expected an access, got ${exit.kind}`);
+    leave();
+    for (let n = 0; n < 20; n += 1) await Promise.resolve();
+    expect(bench.seat.complete({ kind: 'access', register: registerOf(exit.trap), value: 0n, pc: 4n })).toBe(true);
+    expect(await bench.next()).toEqual({ kind: 'off' });
+  });
+
   it('may sleep for ever: handlers run, and other tasks go on', async () => {
     const seen: string[] = [];
     const bench = new Bench('riscv64', async (cpu) => {

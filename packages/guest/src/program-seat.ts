@@ -166,11 +166,11 @@ export class ProgramSeat implements Seat, GuestCpu {
   }
 
   /**
-   * Whether another task asked for an operation while one was open, or an interrupt came that it sleeps for. The task
-   * whose operation it was may be at its end, and never ask for the vCPU to run again.
+   * Whether another task asked for an operation while one was open, an interrupt came that it sleeps for, or the program
+   * ended. The task whose operation it was may be at its end, and never ask for the vCPU to run again.
    */
   #othersCanRun(): boolean {
-    if (this.#queue.length > 0) return true;
+    if (!this.#on || this.#queue.length > 0) return true;
     return this.#pending.length > 0 && !this.#inHandler && (this.#idle || this.#sleepers.length > 0);
   }
 
