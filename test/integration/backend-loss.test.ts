@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,7 +10,8 @@ import type { GuestProgram } from '@remio/guest';
 import { BUILTIN_PROGRAMS, imagesOf, loadTopology } from '@remio/topology';
 import { InprocEngine, programOf, type VmReport } from '@remio/vm-runtime';
 import { afterAll, describe, expect, it } from 'vitest';
-import { RunningRemio, reportsOf, root } from './run-remio.js';
+import { RunningRemio, reportsOf } from './run-remio.js';
+import { type VerifiedPlatform, verifiedPlatform } from './verified-platform.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'remio-test-'));
 afterAll(() => rmSync(scratch, { recursive: true }));
@@ -21,26 +22,8 @@ const seed = Number(process.env['REMIO_SEED'] ?? randomInt(2 ** 31));
 /** Register accesses of a device from one kill to the next, at least: a reset takes some thirty. */
 const ACCESSES_BETWEEN = 60;
 
-/** The demonstration's platform with guests that verify their disks again and again, and disks of its own. */
-function platform(name: string, arch: string): { readonly file: string; readonly images: string[] } {
-  const text = readFileSync(join(root, 'deploy', 'topologies', `demo-${arch}.yaml`), 'utf8');
-  const file = join(scratch, `${name}.yaml`);
-  const driver = 'driver: { type: blk-verify, writes: 500 }';
-  writeFileSync(
-    file,
-    text
-      .replaceAll(/^ +program: \{ builtin: blk-verify.*\n/gm, '')
-      .replaceAll(/^( +)deadline: 30s$/gm, `$1deadline: 30s\n$1${driver}\n$1repeat: { pause: 10ms }`),
-  );
-  const images = ['disk0', 'disk1'].map((disk) => {
-    const path = join(scratch, `${name}-${disk}.img`);
-    const bytes = new Uint8Array(4 << 20);
-    new Prng(7).fill(bytes);
-    writeFileSync(path, bytes);
-    return `${disk}=${path}`;
-  });
-  return { file, images };
-}
+const platform = (name: string, arch: string): VerifiedPlatform =>
+  verifiedPlatform(scratch, name, arch, { writes: 500, pause: '10ms', disk: 4 << 20 });
 
 type Report = Readonly<Record<string, unknown>>;
 

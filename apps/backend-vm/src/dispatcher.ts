@@ -37,9 +37,9 @@ export const dispatcher =
       const model = await makeDevice(end);
       const wanted = (vcpu: number): void => vcpus[vcpu]?.wake();
       devices.push(new ServedDevice(end, model, vm, first + (n % (vm.cpus - first)), wanted, wrap));
-      vm.onStop(async () => {
+      vm.onStop(async (again) => {
         await new Promise<void>((done) => model.reset(done));
-        await model.close?.();
+        await model.close?.(again);
       });
     }
     const tell = (device: ServedDevice): void => {

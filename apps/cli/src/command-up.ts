@@ -137,7 +137,7 @@ async function upProcesses(topology: Topology, options: UpOptions): Promise<Exit
         event,
         `${event.name}: ${event.kind} (process ${event.pid})${event.kind === 'ended' ? ` ${event.how}` : ''}`,
       );
-      if (event.kind === 'ended' && event.name === 'hypervisor') over.resolve(EXIT.ENVIRONMENT);
+      if (event.kind === 'ended' && event.name === 'hypervisor' && !event.restarts) over.resolve(EXIT.ENVIRONMENT);
     },
   };
   const platform = await RunningPlatform.boot(boot).catch((error: unknown) => {

@@ -1,13 +1,15 @@
-import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { err } from '@remio/base';
 import { peerKeys, protectionOf } from '@remio/hypervisor';
 import { type MetricsAddress, showAddress } from '@remio/metrics';
 import { OBSERVER } from '@remio/protocol';
 import { RunDirectory, sharedMemoryProblem } from '@remio/shared-memory';
 import { type Topology, usesStdio, writeChecked } from '@remio/topology';
-import { Connection, type PeerKeys } from '@remio/transport';
+import { Connection, type ConnectionHandler, type PeerKeys } from '@remio/transport';
 import { CommandError, EXIT } from './exit-codes.js';
 import { type Placed, placeVms } from './placement.js';
 import { type ChildEvent, Supervisor } from './supervisor.js';
@@ -41,31 +43,36 @@ export interface PlatformOptions {
   onChild?(event: ChildEvent): void;
 }
 
+const HYPERVISOR = 'hypervisor';
+/** Milliseconds between looks for a hypervisor. */
+const LOOK_MS = 100;
+
 /** A platform of separate processes: the hypervisor, those that run VMs, and this one as an observer. */
 export class RunningPlatform {
   readonly supervisor: Supervisor;
-  readonly observer: Connection;
   readonly endpoint: string;
   readonly runDirectory: string;
   /** Where each process serves metrics, by its name; empty: none does. */
   readonly metrics: ReadonlyMap<string, MetricsAddress>;
   /** Processes that run VMs. */
   readonly processes: readonly Placed[];
+  readonly #options: PlatformOptions;
   readonly #directory: RunDirectory;
+  #observer: Connection | undefined;
   #stopped = false;
 
   private constructor(
+    options: PlatformOptions,
     supervisor: Supervisor,
-    observer: Connection,
     endpoint: string,
     directory: RunDirectory,
     metrics: ReadonlyMap<string, MetricsAddress>,
     processes: readonly Placed[],
   ) {
+    this.#options = options;
     this.metrics = metrics;
     this.processes = processes;
     this.supervisor = supervisor;
-    this.observer = observer;
     this.endpoint = endpoint;
     this.runDirectory = directory.path;
     this.#directory = directory;
@@ -82,21 +89,25 @@ export class RunningPlatform {
     const keys = keysOf(options);
     const directory = RunDirectory.create();
     const endpoint = options.endpoint ?? `ipc://${join(directory.path, 'hypervisor.sock')}`;
-    const supervisor = new Supervisor(directory.path, (event) => options.onChild?.(event));
+    const supervisor = new Supervisor(directory.path, (event) => {
+      if (event.kind === 'ended' && event.name === HYPERVISOR && event.restarts) keepRecording(options.record);
+      options.onChild?.(event);
+    });
     const hostCpu = options.hostCpu === undefined ? {} : { hostCpu: options.hostCpu };
     const checked = join(directory.path, 'topology');
     writeChecked(checked, topology);
     const keyArguments = options.keys === undefined ? [] : ['--keys', options.keys];
     const common = ['--checked', checked, '--run-dir', directory.path, ...keyArguments];
+    const restart = options.restart ?? true;
     // Processes that are starting are ended as others are, and the start of each then fails.
     const onAbort = (): void => void supervisor.stop();
     options.signal?.addEventListener('abort', onAbort);
     try {
       options.signal?.throwIfAborted();
       const processes = placeVms(topology, options.processes);
-      const addresses = metricsOf(options.metrics, ['hypervisor', ...processes.map(({ name }) => name)]);
+      const addresses = metricsOf(options.metrics, [HYPERVISOR, ...processes.map(({ name }) => name)]);
       await supervisor.start({
-        name: 'hypervisor',
+        name: HYPERVISOR,
         entry: entryOf('hypervisor', 'service/main.js'),
         args: [
           ...common,
@@ -104,19 +115,15 @@ export class RunningPlatform {
           endpoint,
           ...(options.plaintext === true ? ['--plaintext'] : []),
           ...(options.record === undefined ? [] : ['--record', options.record]),
-          ...metricsArguments(addresses, 'hypervisor'),
+          ...metricsArguments(addresses, HYPERVISOR),
         ],
-        restart: false,
+        restart: restart && topology.onHypervisorLoss === 'reconnect',
         last: true,
         ...hostCpu,
       });
-      const handler = {
-        onRecords: () => {},
-        onLost: () => {},
-        onReport: (vm: string, event: unknown) => options.onReport(vm, event),
-      };
-      const attached = await Connection.attach(endpoint, topology.digest, [], handler, keys);
-      if (!attached.ok) throw new Error(attached.error.reason);
+      const platform = new RunningPlatform(options, supervisor, endpoint, directory, addresses, processes);
+      const problem = await platform.#observe(keys);
+      if (problem !== undefined) throw new Error(problem);
       const start = (part: Placed['part']): Promise<unknown> =>
         Promise.all(
           processes
@@ -132,7 +139,7 @@ export class RunningPlatform {
                   endpoint,
                   ...metricsArguments(addresses, name),
                 ],
-                restart: options.restart ?? true,
+                restart,
                 stdio: usesStdio(vms),
                 ...hostCpu,
               }),
@@ -140,7 +147,7 @@ export class RunningPlatform {
         );
       await start('backend-vm');
       await start('frontend-vm');
-      return new RunningPlatform(supervisor, attached.value, endpoint, directory, addresses, processes);
+      return platform;
     } catch (error) {
       await supervisor.stop();
       if (options.failureLogs !== undefined && options.signal?.aborted !== true)
@@ -152,9 +159,41 @@ export class RunningPlatform {
     }
   }
 
+  /** Attaches to the hypervisor, as who watches; returns why it cannot. */
+  async #observe(keys: PeerKeys | undefined): Promise<string | undefined> {
+    const { topology, onReport } = this.#options;
+    const handler: ConnectionHandler = {
+      onRecords: () => {},
+      onLost: (_, loss) => {
+        this.#observer = undefined;
+        // The VMs have given it up by then. Nobody can have what is its own before it has ended.
+        if (loss === 'silent' && !this.#stopped) this.supervisor.kill(HYPERVISOR);
+        if (topology.onHypervisorLoss === 'reconnect') void this.#observeAnew(keys);
+      },
+      onReport,
+    };
+    const attached = await Connection.attach(this.endpoint, topology.digest, [], handler, keys);
+    if (!attached.ok) return attached.error.reason;
+    this.#observer = attached.value;
+    if (this.#stopped) attached.value.close();
+    return undefined;
+  }
+
+  /** The hypervisor was lost: attaches to the one that takes its place, and ends one that lives and does not answer. */
+  async #observeAnew(keys: PeerKeys | undefined): Promise<void> {
+    const pid = (): number | undefined => this.supervisor.pids().get(HYPERVISOR);
+    for (let asked: number | undefined; !this.#stopped; await sleep(LOOK_MS)) {
+      const before = pid();
+      if ((await this.#observe(keys)) === undefined || this.#stopped) return;
+      // Twice it had all the time that there is for an answer: the first time, it may have been starting.
+      if (before !== undefined && before === asked && pid() === before) this.supervisor.kill(HYPERVISOR);
+      asked = before;
+    }
+  }
+
   /** Asks the hypervisor. */
   async query(what: string, argument: unknown = null): Promise<unknown> {
-    const answer = await this.observer.query(what, argument);
+    const answer = (await this.#observer?.query(what, argument)) ?? err('it is gone');
     if (!answer.ok) throw new CommandError(`the hypervisor: ${answer.error}`, EXIT.ENVIRONMENT);
     return answer.value;
   }
@@ -173,10 +212,18 @@ export class RunningPlatform {
   async stop(): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
-    this.observer.close();
+    this.#observer?.close();
     await this.supervisor.stop();
     this.#directory.remove();
   }
+}
+
+/** What a hypervisor recorded that was lost stays: the next one records under the name that it was given. */
+function keepRecording(path: string | undefined): void {
+  if (path === undefined || !existsSync(path)) return;
+  let n = 1;
+  while (existsSync(`${path}.${n}`)) n += 1;
+  renameSync(path, `${path}.${n}`);
 }
 
 function copyLogs(from: string, to: string): void {

@@ -45,6 +45,25 @@ describe('a supervisor', () => {
     await supervisor.stop();
   });
 
+  it('starts a process again that it has killed itself, and says so', async () => {
+    const events: ChildEvent[] = [];
+    const again = deferred<void>();
+    const supervisor = new Supervisor(scratch, (event) => {
+      events.push(event);
+      if (events.length === 3) again.resolve(undefined);
+    });
+    const waits = entry('stuck', 'setInterval(() => {}, 1000);');
+    await supervisor.start({ name: 'stuck', entry: waits, args: [], restart: true });
+    supervisor.kill('stuck');
+    await again.promise;
+    expect(events).toMatchObject([
+      { kind: 'started' },
+      { kind: 'ended', how: 'SIGKILL', failed: true, restarts: true },
+      { kind: 'started' },
+    ]);
+    await supervisor.stop();
+  });
+
   it('starts a process that waits to be started again no more once it was stopped', async () => {
     const ended = deferred<void>();
     let started = 0;

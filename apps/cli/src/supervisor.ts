@@ -32,6 +32,8 @@ export type ChildEvent =
       readonly pid: number;
       readonly how: string;
       readonly failed: boolean;
+      /** Whether it is started again. */
+      readonly restarts: boolean;
     };
 
 interface Child {
@@ -115,6 +117,11 @@ export class Supervisor {
     if (child?.connected === true) child.send(message, () => {});
   }
 
+  /** Ends a process that has to be ended, whatever it does: it has failed then, and is started again as others are. */
+  kill(name: string): void {
+    this.#children.get(name)?.process.kill('SIGKILL');
+  }
+
   /** Ends every process: SIGTERM, and SIGKILL for those that are still there after the grace time. */
   async stop(): Promise<void> {
     await this.#end([false, true]);
@@ -175,9 +182,10 @@ export class Supervisor {
         this.#children.delete(spec.name);
         const failed = code !== 0;
         const how = signal === null ? `exit code ${code}` : `${signal}${SIGNALS[signal] ?? ''}`;
-        this.#onEvent({ kind: 'ended', name: spec.name, pid: started.pid ?? -1, how, failed });
+        const restarts = failed && spec.restart && !this.#stopping;
+        this.#onEvent({ kind: 'ended', name: spec.name, pid: started.pid ?? -1, how, failed, restarts });
         resolve();
-        if (failed && spec.restart && !this.#stopping) this.#restart(spec);
+        if (restarts) this.#restart(spec);
       });
     });
     const child: Child = { spec, process: started, ended, tail };
@@ -191,7 +199,7 @@ export class Supervisor {
     const recent = (this.#restarts.get(spec.name) ?? []).filter((time) => now - time < RESTART_WINDOW_MS);
     if (recent.length >= RESTARTS_MAX) {
       const how = `given up after ${RESTARTS_MAX} restarts in ${RESTART_WINDOW_MS / 1000} s`;
-      this.#onEvent({ kind: 'ended', name: spec.name, pid: -1, how, failed: true });
+      this.#onEvent({ kind: 'ended', name: spec.name, pid: -1, how, failed: true, restarts: false });
       return;
     }
     this.#restarts.set(spec.name, [...recent, now]);

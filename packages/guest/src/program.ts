@@ -168,8 +168,11 @@ export interface GuestVm {
    * VM is taken out of its process or engine.
    */
   onObserve(tell: () => void): void;
-  /** What gives back the host's files and sockets when the VM is taken out of its process or engine. */
-  onStop(release: () => Promise<void>): void;
+  /**
+   * What gives back the host's files and sockets when the VM is taken out of its process or engine. `again`: the same process
+   * boots it anew; what nobody else may get meanwhile is kept for it.
+   */
+  onStop(release: (again: boolean) => Promise<void>): void;
 }
 
 /** What runs on a VM: entered on its first vCPU; the VM has ended its work when the promise settles. */

@@ -117,3 +117,27 @@ it('what is in memory is read at once, the rest as ever; after a miss others are
   expect(tries).toBe(2);
   await disk.close();
 });
+
+it('an image that is closed to be opened again stays locked, and is opened under that lock', async () => {
+  const path = image(512);
+  const locked = new Set<number>();
+  // As of a process: each descriptor has a lock of its own.
+  const host: FileHost = { lock: (fd) => locked.size === 0 && locked.add(fd).size === 1 };
+  const first = FileStorage.open(path, false, host);
+  if (!first.ok) throw new Error(first.error);
+  expect(FileStorage.open(path, false, host)).toMatchObject({ ok: false });
+  await first.value.close(true);
+  expect(locked.size).toBe(1);
+  const second = FileStorage.open(path, false, host);
+  if (!second.ok) throw new Error(second.error);
+  expect(await new Promise((done) => second.value.write(0, [new Uint8Array(512).fill(9)], done))).toBe(true);
+  expect(readFileSync(path)[0]).toBe(9);
+  await second.value.close(true);
+  // Another file under the same name is another image.
+  rmSync(path);
+  writeFileSync(path, new Uint8Array(1024));
+  locked.clear();
+  const third = FileStorage.open(path, false, host);
+  expect(third.ok && third.value.capacity).toBe(1024);
+  if (third.ok) await third.value.close();
+});

@@ -1,4 +1,4 @@
-import { close, constants, fdatasync, fstat, fstatSync, openSync, readv, writev } from 'node:fs';
+import { close, closeSync, constants, fdatasync, fstat, fstatSync, openSync, readv, statSync, writev } from 'node:fs';
 import { err, ok, type Result } from '@remio/base';
 import type { BlockStorage, Done } from '@remio/virtio-device';
 import { SECTOR_SIZE } from '@remio/virtio-spec';
@@ -44,12 +44,16 @@ export class FileStorage implements BlockStorage {
   readonly #host: FileHost;
   readonly #watch: NodeJS.Timeout;
   #capacity: number;
+  /** Images that were closed to be opened again by this process: nobody else gets them meanwhile. */
+  static readonly #held = new Map<string, number>();
+  readonly #key: string;
   /** Bytes that may still be read from memory in this turn. */
   #cachedLeft = CACHED_TURN_MAX;
   #cachedPause = 0;
 
-  private constructor(fd: number, capacity: number, readOnly: boolean, host: FileHost) {
+  private constructor(fd: number, key: string, capacity: number, readOnly: boolean, host: FileHost) {
     this.#fd = fd;
+    this.#key = key;
     this.#capacity = capacity;
     this.readOnly = readOnly;
     this.#host = host;
@@ -66,16 +70,18 @@ export class FileStorage implements BlockStorage {
    */
   static open(path: string, readOnly: boolean, host: FileHost = {}): Result<FileStorage, string> {
     try {
-      const fd = openSync(path, readOnly ? constants.O_RDONLY : constants.O_RDWR);
+      const key = `${readOnly ? 'r' : 'w'} ${path}`;
+      const held = FileStorage.#takeHeld(key, path);
+      const fd = held ?? openSync(path, readOnly ? constants.O_RDONLY : constants.O_RDWR);
       const stat = fstatSync(fd);
       if (!stat.isFile()) return err(`image ${path} is not a regular file`);
       if (stat.size === 0 || stat.size % SECTOR_SIZE !== 0) {
         return err(`image ${path} has ${stat.size} bytes; a disk is a positive multiple of ${SECTOR_SIZE}`);
       }
-      if (!readOnly && host.lock?.(fd) === false) {
+      if (!readOnly && held === undefined && host.lock?.(fd) === false) {
         return err(`image ${path} is in use by another device; give each writable disk an image of its own`);
       }
-      return ok(new FileStorage(fd, stat.size, readOnly, host));
+      return ok(new FileStorage(fd, key, stat.size, readOnly, host));
     } catch (error) {
       return err(`image ${path} cannot be opened: ${error instanceof Error ? error.message : String(error)}`);
     }
@@ -115,9 +121,24 @@ export class FileStorage implements BlockStorage {
     else write();
   }
 
-  close(): Promise<void> {
+  close(again = false): Promise<void> {
     clearInterval(this.#watch);
+    if (again) {
+      FileStorage.#held.set(this.#key, this.#fd);
+      return Promise.resolve();
+    }
     return new Promise((resolve) => close(this.#fd, () => resolve()));
+  }
+
+  /** The descriptor that was kept of an image, if the path still leads to it. */
+  static #takeHeld(key: string, path: string): number | undefined {
+    const fd = FileStorage.#held.get(key);
+    if (fd === undefined) return undefined;
+    FileStorage.#held.delete(key);
+    const [kept, now] = [fstatSync(fd), statSync(path)];
+    if (kept.ino === now.ino && kept.dev === now.dev) return fd;
+    closeSync(fd);
+    return undefined;
   }
 
   #resized(capacity: number): void {

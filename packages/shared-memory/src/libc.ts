@@ -3,6 +3,9 @@ import koffi, { type KoffiFunc } from 'koffi';
 /** Flags of mmap(2), flock(2) and fallocate(2) on Linux. */
 export const PROT_READ_WRITE = 1 | 2;
 export const MAP_SHARED = 1;
+export const MAP_PRIVATE = 2;
+export const MAP_FIXED = 0x10;
+export const MAP_ANONYMOUS = 0x20;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
 export const FALLOC_FL_KEEP_SIZE = 1;
@@ -14,7 +17,7 @@ export const EAGAIN = 11;
 
 /** What is used of the C library. Loaded on first use: the in-process engine needs none of it. */
 export interface Libc {
-  mmap(address: null, length: number, protection: number, flags: number, fd: number, offset: number): unknown;
+  mmap(address: unknown, length: number, protection: number, flags: number, fd: number, offset: number): unknown;
   flock(fd: number, operation: number): number;
   sched_yield(): number;
   preadv2(fd: number, vectors: Uint32Array, count: number, offset: number, flags: number): number;

@@ -103,6 +103,7 @@ export function buildTopology(source: TopologySource, file: TopologyFile, option
     vms,
     hosts: hostsOf(source, file, vms),
     ...(file.keys === undefined ? {} : { keys: { hypervisor: file.keys.hypervisor, observer: file.keys.observer } }),
+    onHypervisorLoss: file.on_hypervisor_loss ?? 'stop',
     costs: file.costs ?? {},
     hasDeadlines: vms.some((vm) => vm.remioDevs.some((end) => end.deadline !== undefined)),
   };

@@ -446,6 +446,14 @@ describe('a topology', () => {
     expect(parse(GOOD.replaceAll('bind_key: 1', `bind_key: ${2n ** 64n}`)).diagnostics[0]?.rule).toBe('schema');
   });
 
+  it('stops with its hypervisor unless it says otherwise, and is the same platform either way', () => {
+    const { topology } = parse(GOOD);
+    expect(topology?.onHypervisorLoss).toBe('stop');
+    const other = parse(`${GOOD}on_hypervisor_loss: reconnect\n`).topology;
+    expect(other).toMatchObject({ onHypervisorLoss: 'reconnect', digest: topology?.digest });
+    expect(parse(`${GOOD}on_hypervisor_loss: restart\n`).diagnostics).toMatchObject([{ rule: 'schema' }]);
+  });
+
   it('has a digest of the machine: not of comments, formatting or images', () => {
     const digest = parse(GOOD).topology?.digest;
     expect(

@@ -124,6 +124,12 @@ export const topologySchema = z.strictObject({
   shared_memories: z.record(name, z.strictObject({ size, phys, via })).optional(),
   vms: z.record(name, vm),
   keys: keys.optional(),
+  on_hypervisor_loss: z
+    .enum(['stop', 'reconnect'])
+    .optional()
+    .describe(
+      'stop, the default: processes of VMs end with their hypervisor. reconnect: they wait for another one, and their VMs boot anew',
+    ),
   hosts: z
     .record(name, z.array(name))
     .optional()

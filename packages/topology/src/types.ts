@@ -120,6 +120,11 @@ export interface Topology {
   readonly hosts: readonly Host[];
   /** Public keys of CURVE of those that are no VMs; absent: the topology has no keys. */
   readonly keys?: { readonly hypervisor: string; readonly observer: string };
+  /**
+   * What processes of VMs do that lose the hypervisor: they end, or wait for another one and boot their VMs anew, and
+   * `remio up` starts it.
+   */
+  readonly onHypervisorLoss: 'stop' | 'reconnect';
   /** Costs that the user measured, for virtual time. */
   readonly costs: CostOverrides;
   /** Whether any frontend has a deadline. */

@@ -22,6 +22,12 @@ import { hostTime } from './host-time.js';
 import type { PeerKeys } from './keys.js';
 import { Prover } from './prover.js';
 
+/**
+ * How a hypervisor is lost. `silent`: it has said nothing for {@link SILENCE_MS}, dead or alive. `gone`: it ended, or another
+ * is in its place, which knows nothing of this session. `cut-off`: it lives, and one end broke the protocol.
+ */
+export type Loss = 'silent' | 'gone' | 'cut-off';
+
 /** What a peer of the hypervisor is told. */
 export interface ConnectionHandler {
   /**
@@ -31,8 +37,8 @@ export interface ConnectionHandler {
   onRecords(records: readonly HypervisorRecord[], arrivedAt: number, transitNs: number): void;
   /** Records were sent as a frame at this time. */
   onSent?(sentAt: number): void;
-  /** The hypervisor is gone, or has cut this peer off. */
-  onLost(reason: string): void;
+  /** The session is over. */
+  onLost(reason: string, loss: Loss): void;
   onReport?(vm: string, event: unknown): void;
 }
 
@@ -47,6 +53,8 @@ const { nextTick } = process;
 
 /** Milliseconds that the hypervisor has to answer a HELLO or a query. */
 const ANSWER_MS = 5_000;
+/** Milliseconds after which a hypervisor is given up that says nothing, not even a heartbeat. */
+const SILENCE_MS = 5_000;
 
 /** Frames that ZeroMQ may hold: more than credit lets through, with room for what is not under it. */
 const SEND_QUEUE = 10 * CREDIT.frames;
@@ -78,6 +86,8 @@ export class Connection implements VmTransport {
   #nextQuery = 1;
   #heartbeat: NodeJS.Timeout | undefined;
   #giveUp: NodeJS.Timeout | undefined;
+  /** Intervals of heartbeats, as this process counts them, in which nothing came: one that was stopped itself counts none. */
+  #silence = 0;
   #ticking = false;
   /** A frame was taken, and the next is not yet waited for. */
   #taken = false;
@@ -270,6 +280,7 @@ export class Connection implements VmTransport {
   }
 
   #take(bytes: Buffer): void {
+    this.#silence = 0;
     if (carriesRecords(bytes)) {
       this.#records(bytes);
       return;
@@ -317,10 +328,13 @@ export class Connection implements VmTransport {
         return;
       case 'refused':
         if (this.#welcome !== undefined) this.#welcome(err({ code: message.code, reason: message.reason }));
-        else this.#lost(`the hypervisor cut this peer off: ${message.reason}`);
+        else {
+          const loss = message.code === 'session' ? 'gone' : 'cut-off';
+          this.#lost(`the hypervisor cut this peer off: ${message.reason}`, loss);
+        }
         return;
       case 'goodbye':
-        this.#lost(message.reason);
+        this.#lost(message.reason, 'gone');
         return;
       case 'heartbeat': {
         const wrong = this.#link.acknowledged(message.ack);
@@ -347,23 +361,30 @@ export class Connection implements VmTransport {
     this.#link = new Link<VmRecord>(credit, bulkOf);
     // Connected: from now on a frame is taken at once, or the connection is lost.
     this.#socket.socket.sendTimeout = 0;
-    this.#heartbeat = setInterval(() => {
-      if (this.#state === 'open') this.#acknowledge();
-    }, heartbeatMs);
+    this.#heartbeat = setInterval(() => this.#beat(heartbeatMs), heartbeatMs);
     this.#heartbeat.unref();
     this.#welcome?.(ok(undefined));
+  }
+
+  #beat(heartbeatMs: number): void {
+    // While it has no connection, the time to resume counts.
+    if (this.#state !== 'open') return;
+    this.#silence += 1;
+    if (this.#silence * heartbeatMs > SILENCE_MS)
+      this.#lost(`the hypervisor has said nothing for ${SILENCE_MS} ms`, 'silent');
+    else this.#acknowledge();
   }
 
   /** The connection is lost; the session goes on if the hypervisor can be reached again in time. */
   #disconnected(): void {
     if (this.#state === 'closed') return;
     if (this.#state === 'greeting' || this.#vms.length === 0) {
-      this.#lost('the hypervisor is gone');
+      this.#lost('the hypervisor is gone', 'gone');
       return;
     }
     if (this.#state === 'open') {
       this.#state = 'resuming';
-      this.#giveUp = setTimeout(() => this.#lost('the hypervisor is gone'), this.#resumeMs);
+      this.#giveUp = setTimeout(() => this.#lost('the hypervisor is gone', 'gone'), this.#resumeMs);
     }
     this.#socket.abandon();
     this.#taken = false;
@@ -381,6 +402,7 @@ export class Connection implements VmTransport {
     }
     clearTimeout(this.#giveUp);
     this.#state = 'open';
+    this.#silence = 0;
     this.#socket.socket.sendTimeout = 0;
     for (const { seq, records } of this.#link.unacknowledged()) this.#sendRecords(seq, records, 0);
     for (const message of this.#held.splice(0)) this.#put(message);
@@ -413,13 +435,13 @@ export class Connection implements VmTransport {
     if (this.#state === 'open') this.#disconnected();
   };
 
-  #lost(reason: string): void {
+  #lost(reason: string, loss: Loss = 'cut-off'): void {
     if (this.#state === 'closed') return;
     if (this.#welcome !== undefined) {
       this.#welcome(err({ code: 'unreachable', reason }));
       return;
     }
     this.close();
-    this.#handler.onLost(reason);
+    this.#handler.onLost(reason, loss);
   }
 }

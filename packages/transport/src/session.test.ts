@@ -11,7 +11,7 @@ import {
   PROTOCOL_VERSION,
   type VmRecord,
 } from '@remio/protocol';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Dealer } from 'zeromq';
 import { Connection, Listener, type Peer } from './index.js';
 import { Relay } from './testing/relay.js';
@@ -80,8 +80,8 @@ class Scene {
         for (const record of records) if (record.kind === 'irq') scene.peerGot.push(record.irq);
         note();
       },
-      onLost: (reason) => {
-        scene.peerLost.push(reason);
+      onLost: (reason, loss) => {
+        scene.peerLost.push(`${loss}: ${reason}`);
         note();
       },
     });
@@ -219,7 +219,37 @@ describe('a session', () => {
       s.relay.refuse();
       await s.until(() => s.hypervisorLost.length === 1 && s.peerLost.length === 1);
       expect(s.hypervisorLost).toEqual(['it cannot be reached']);
-      expect(s.peerLost).toEqual(['the hypervisor is gone']);
+      expect(s.peerLost).toEqual(['gone: the hypervisor is gone']);
+    }));
+
+  it('is given up when the hypervisor says nothing for 5 s, though the connection stands', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    return scene(async (s) => {
+      s.relay.swallow();
+      vi.advanceTimersByTime(5_000);
+      expect(s.peerLost).toEqual([]);
+      vi.advanceTimersByTime(500);
+      expect(s.peerLost).toEqual(['silent: the hypervisor has said nothing for 5000 ms']);
+    }).finally(() => vi.useRealTimers());
+  });
+
+  it('is gone for who finds another hypervisor in the place of the one that it had', () =>
+    scene(async (s) => {
+      s.listener.close();
+      const another = await Listener.bind(s.direct, 'digest', {
+        admit: () => undefined,
+        choose: () => [],
+        onAttached: () => {},
+        onRecords: () => {},
+        onReport: () => {},
+        onQuery: () => null,
+        onLost: () => {},
+        onRefused: () => {},
+      });
+      s.relay.drop();
+      await s.until(() => s.peerLost.length === 1);
+      expect(s.peerLost[0]).toMatch(/^gone: /);
+      another.close();
     }));
 
   it('gives way to a new process that claims its VM while it has no connection', () =>

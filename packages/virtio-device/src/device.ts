@@ -76,8 +76,11 @@ export interface VirtioDevice {
    * until then Status does not read 0 (2.4).
    */
   reset(done: () => void): void;
-  /** The device is not needed any more: files are closed. */
-  close?(): Promise<void>;
+  /**
+   * The device is not needed any more: files are closed.
+   * @param again whether this process makes the device anew: what nobody else may get meanwhile is kept for it
+   */
+  close?(again?: boolean): Promise<void>;
 }
 
 /** What a user's module exports as `default`: makes a device model from the topology's `options`. */

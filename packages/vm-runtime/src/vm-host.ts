@@ -59,7 +59,7 @@ export class VmHost {
   /** By index of the vCPU: what takes its timer back. */
   readonly #timers: ((() => void) | undefined)[] = [];
   /** By VM: what gives back what it has of the host. */
-  readonly #releases = new Map<VmId, (() => Promise<void>)[]>();
+  readonly #releases = new Map<VmId, ((again: boolean) => Promise<void>)[]>();
   /** By VM: what tells what only observers want to know. */
   readonly #observers = new Map<VmId, (() => void)[]>();
   /** By VM of the topology. */
@@ -183,13 +183,18 @@ export class VmHost {
     }
   }
 
-  /** Ends every vCPU; nothing is sent any more. Settles when what the VMs have of the host was given back. */
-  async stop(): Promise<void> {
+  /**
+   * Ends every vCPU; nothing is sent any more. Settles when what the VMs have of the host was given back, and nothing that
+   * they began touches their memory any more.
+   * @param again whether this process will run the VMs anew, in another host
+   */
+  async stop(again = false): Promise<void> {
     this.#stopped = true;
     this.observe();
     for (const seat of this.#seats) seat.stop();
     for (const cancel of this.#timers) cancel?.();
-    await Promise.all(this.#options.vms.map(({ vm }) => this.#release(vm.id)));
+    for (const { vm } of this.#options.vms) this.#endLife(vm.id);
+    await Promise.all(this.#options.vms.map(({ vm }) => this.#release(vm.id, again)));
   }
 
   /**
@@ -216,10 +221,10 @@ export class VmHost {
     this.#lives[vm] = (this.#lives[vm] ?? 0) + 1;
   }
 
-  async #release(vm: VmId): Promise<void> {
+  async #release(vm: VmId, again = false): Promise<void> {
     const releases = this.#releases.get(vm) ?? [];
     this.#releases.delete(vm);
-    await Promise.all(releases.map((release) => release()));
+    await Promise.all(releases.map((release) => release(again)));
   }
 
   #complete(index: number, completion: Completion): void {

@@ -1,139 +1,36 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type CpuId, err, ok, type Result } from '@remio/base';
-import type { GuestProgram, ProgramFactory } from '@remio/guest';
-import { logger, peerKeys, sharedFile } from '@remio/hypervisor';
-import {
-  METRICS_VARIABLE,
-  type MetricsAddress,
-  MetricsEndpoint,
-  parseMetricsAddress,
-  type Scrape,
-  showAddress,
-} from '@remio/metrics';
-import { type HypervisorRecord, VM_KINDS, type VmKind, type VmRecord, type VmTransport } from '@remio/protocol';
-import { mapRegion, regionPlace } from '@remio/shared-memory';
+import type { GuestProgram } from '@remio/guest';
+import { sharedFile } from '@remio/hypervisor';
+import { type MetricsAddress, MetricsEndpoint, type Scrape, showAddress } from '@remio/metrics';
+import type { HypervisorRecord, VmKind, VmRecord, VmTransport } from '@remio/protocol';
+import { leaveRegion, mapRegion, regionPlace } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
-import { hostNeeds, kindOf, type SharedMemory, type Topology, topologyOfProcess, type Vm } from '@remio/topology';
-import { Connection, type ConnectionHandler, type PeerKeys, peerKeyFile } from '@remio/transport';
+import type { SharedMemory, Topology, Vm } from '@remio/topology';
+import { type AttachError, Connection, type ConnectionHandler, type Loss, type PeerKeys } from '@remio/transport';
 import { hostLoop } from './host-loop.js';
+import { type ProgramTable, programOf } from './program-of.js';
 import { VmHost, type VmReport } from './vm-host.js';
 import { VmMetrics } from './vm-metrics.js';
 
-/** Built-in programs by name, made from `program.options`. */
-export type ProgramTable = Readonly<Record<string, (options: object) => GuestProgram>>;
-
 const PROGRAM_FAILED = 1;
-const USAGE_ERROR = 2;
-const ENVIRONMENT_ERROR = 3;
+export const USAGE_ERROR = 2;
+export const ENVIRONMENT_ERROR = 3;
 /** Milliseconds between reports for observers. */
 const REPORT_MS = 1000;
 /** Milliseconds in which ZeroMQ's own thread sends the goodbye. */
-const GOODBYE_MS = 20;
-
-/**
- * The program of a VM: a built-in one, or the default export of a user's module.
- * @throws Error that says what is missing
- */
-export async function programOf(vm: Vm, table: ProgramTable): Promise<GuestProgram> {
-  const { kind, name, options } = vm.program;
-  if (kind === 'module') {
-    const module = (await import(name)) as { readonly default?: ProgramFactory };
-    if (typeof module.default !== 'function') throw new Error(`${name} has no default export that makes a program`);
-    return module.default(options);
-  }
-  const make = Object.hasOwn(table, name) ? table[name] : undefined;
-  if (make === undefined) throw new Error(`program ${name} of VM ${vm.name} does not run in this process`);
-  return make(options as object);
-}
+export const GOODBYE_MS = 20;
+/** Milliseconds for which a process waits for another hypervisor, where the topology says so, and pauses between its tries. */
+const RECONNECT_MS = 60_000;
+const RECONNECT_PAUSE_MS = 100;
+/** Milliseconds in which what devices had begun has ended, or never will. */
+const RELEASE_MS = 10_000;
 
 /** VMs that a process asks for: by name, or any that is free of a kind. */
-type Claim = readonly string[] | VmKind;
+export type Claim = readonly string[] | VmKind;
 
-/** The `main` of a process that runs VMs: takes its arguments, attaches, and runs until it is stopped. */
-export async function runVmProcess(name: string, programs: ProgramTable): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      topology: { type: 'string' },
-      checked: { type: 'string' },
-      vm: { type: 'string', multiple: true, default: [] },
-      claim: { type: 'string' },
-      connect: { type: 'string' },
-      keys: { type: 'string' },
-      'run-dir': { type: 'string' },
-      image: { type: 'string', multiple: true, default: [] },
-      metrics: { type: 'string' },
-    },
-  });
-  // Whoever started this process was killed, perhaps while it was loading.
-  process.on('disconnect', () => process.exit(ENVIRONMENT_ERROR));
-  if (process.connected === false) process.exit(ENVIRONMENT_ERROR);
-  const log = logger(name);
-  const { connect, 'run-dir': runDirectory } = values;
-  const claim = claimOf(values.vm, values.claim);
-  if ((values.topology ?? values.checked) === undefined || connect === undefined || claim === undefined) {
-    fail(
-      USAGE_ERROR,
-      `usage: ${name} --topology FILE (--vm NAME | --claim ${VM_KINDS.join('|')}) --connect ENDPOINT [--keys DIR] [--run-dir DIR] [--image NAME=PATH] [--metrics HOST:PORT]`,
-    );
-  }
-  const metrics = metricsAddress(values.metrics);
-  const topology = topologyOfProcess(values);
-  if (typeof topology === 'string') fail(USAGE_ERROR, topology);
-  if (typeof claim !== 'string') {
-    const unknown = claim.find((wanted) => !topology.vms.some((vm) => vm.name === wanted));
-    if (unknown !== undefined) {
-      const names = topology.vms.map((other) => other.name).join(', ');
-      fail(USAGE_ERROR, `${topology.file} has no VM ${unknown}; it has ${names}`);
-    }
-  }
-  const keys = values.keys === undefined ? undefined : keysOf(topology, claim, values.keys);
-  if (keys?.ok === false) fail(USAGE_ERROR, keys.error);
-  const process_ = new VmProcess(topology, runDirectory, (level, fields, message) => log[level](fields, message));
-  const failure =
-    (await process_.serveMetrics(metrics)) ??
-    (await process_.attach(connect, claim, keys?.value)) ??
-    (await process_.run(programs));
-  if (failure !== undefined) {
-    process_.stop(failure.reason);
-    setTimeout(() => fail(failure.code, failure.reason), GOODBYE_MS);
-    return;
-  }
-  const stop = (): void => {
-    process_.stop('stopped');
-    setTimeout(() => process.exit(0), GOODBYE_MS);
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
-  process.send?.('ready');
-}
-
-function claimOf(vms: readonly string[], kind: string | undefined): Claim | undefined {
-  if (vms.length > 0) return kind === undefined ? vms : undefined;
-  return VM_KINDS.find((each) => each === kind);
-}
-
-/** Keys of a process: those of its VMs, or, if it takes any VM of a kind, those that are in the directory. */
-function keysOf(topology: Topology, claim: Claim, directory: string): Result<PeerKeys, string> {
-  if (typeof claim !== 'string') return peerKeys(topology, claim, directory);
-  const claimable = topology.vms.filter((vm) => kindOf(vm) === claim && hostNeeds(vm).length === 0);
-  const names = claimable.map(({ name }) => name).filter((name) => existsSync(join(directory, peerKeyFile(name))));
-  if (names.length > 0) return peerKeys(topology, names, directory);
-  return err(
-    `${directory} has the key of no ${claim} that any process may claim; such files are ${peerKeyFile('NAME')}`,
-  );
-}
-
-function metricsAddress(option: string | undefined): MetricsAddress | undefined {
-  const text = option ?? process.env[METRICS_VARIABLE] ?? '';
-  if (text === '') return undefined;
-  const address = parseMetricsAddress(text);
-  if (!address.ok) fail(USAGE_ERROR, address.error);
-  return address.value;
-}
-
-function fail(code: number, message: string): never {
+/** Ends the process, and says why. */
+export function fail(code: number, message: string): never {
   console.error(message);
   process.exit(code);
 }
@@ -148,12 +45,30 @@ interface Failure {
 
 const environment = (reason: string): Failure => ({ code: ENVIRONMENT_ERROR, reason });
 
+/** What a process needs to take its VMs and run them. */
+interface Start {
+  readonly endpoint: string;
+  readonly claim: Claim;
+  readonly keys: PeerKeys | undefined;
+  readonly programs: ProgramTable;
+}
+
+/** Why a hypervisor did not take this process that another one, or the same one soon, may take. */
+const PASSING: ReadonlySet<AttachError['code']> = new Set(['unreachable', 'vm-taken', 'none-free']);
+
 /** VMs, their host and their connection. */
-class VmProcess implements VmTransport {
+export class VmProcess implements VmTransport {
   readonly #topology: Topology;
   /** Where shared memories lie; undefined: this process can share none. */
   readonly #runDirectory: string | undefined;
+  readonly #start: Start;
   readonly #log: Log;
+  /** Shared memories by number: they stay where they are mapped, whatever hypervisor they are of. */
+  readonly #regions = new Map<number, ArrayBuffer>();
+  /** Why the hypervisor that this process had is lost; undefined: it has one, or none yet. */
+  #lost: string | undefined;
+  /** Whether its VMs run, or are on their way to. */
+  #booted = false;
   /** Those that this process runs, once it has them. */
   #vms: readonly Vm[] = [];
   /** Time of the hypervisor's frames on their way here. */
@@ -170,13 +85,14 @@ class VmProcess implements VmTransport {
   #connection: Connection | undefined;
   #host: VmHost | undefined;
   /** What the hypervisor said before there was a host. */
-  readonly #early: HypervisorRecord[] = [];
+  #early: HypervisorRecord[] = [];
   #metrics: VmMetrics | undefined;
   #endpoint: MetricsEndpoint | undefined;
 
-  constructor(topology: Topology, runDirectory: string | undefined, log: Log) {
+  constructor(topology: Topology, runDirectory: string | undefined, start: Start, log: Log) {
     this.#topology = topology;
     this.#runDirectory = runDirectory;
+    this.#start = start;
     this.#log = log;
     this.#trappedAt = new Float64Array(topology.board.cpus.length);
   }
@@ -186,7 +102,10 @@ class VmProcess implements VmTransport {
     if (address === undefined) return undefined;
     const endpoint = await MetricsEndpoint.listen(address, {
       collect: (scrape) => this.#collect(scrape),
-      notReady: () => this.#metrics?.notReady() ?? (this.#host === undefined ? 'it runs no VM yet' : undefined),
+      notReady: () =>
+        this.#lost !== undefined
+          ? 'it waits for another hypervisor'
+          : (this.#metrics?.notReady() ?? (this.#host === undefined ? 'it runs no VM yet' : undefined)),
     });
     if (!endpoint.ok) return environment(endpoint.error);
     this.#endpoint = endpoint.value;
@@ -194,8 +113,84 @@ class VmProcess implements VmTransport {
     return undefined;
   }
 
-  /** Connects and claims VMs; returns why it cannot. */
-  async attach(endpoint: string, claim: Claim, keys: PeerKeys | undefined): Promise<Failure | undefined> {
+  /** Takes its VMs and lets them run; returns why it cannot. */
+  async boot(): Promise<Failure | undefined> {
+    const attached = await this.#attach();
+    if (!attached.ok) return environment(this.#refusal(attached.error));
+    const failure = await this.#run();
+    if (failure !== undefined) return failure;
+    setInterval(() => this.#observe(), REPORT_MS).unref();
+    this.#booted = true;
+    if (this.#lost !== undefined) void this.#bootAnew(this.#lost);
+    return undefined;
+  }
+
+  /** The process ends: says why, to whoever is there to hear it. */
+  giveUp({ code, reason }: Failure): void {
+    this.stop(reason);
+    setTimeout(() => fail(code, reason), GOODBYE_MS);
+  }
+
+  /**
+   * The hypervisor is lost, and all that it knew of the VMs: they end here, and begin anew when there is another one. What
+   * the devices had begun ends first, and their memory is given back: the next hypervisor makes it.
+   */
+  async #bootAnew(reason: string): Promise<void> {
+    this.#booted = false;
+    this.#log('warn', { reason, seconds: RECONNECT_MS / 1000 }, 'lost the hypervisor; waiting for another');
+    const released = await Promise.race([
+      this.#host?.stop(true).then(() => true),
+      sleep(RELEASE_MS, false, { ref: false }),
+    ]);
+    if (released === false) {
+      this.giveUp(environment(`what the devices had begun did not end within ${RELEASE_MS / 1000} s`));
+      return;
+    }
+    this.#host = undefined;
+    this.#metrics = undefined;
+    for (const region of this.#regions.values()) leaveRegion(region);
+    const failure = await this.#bootAtAnother();
+    if (failure !== undefined) this.giveUp(failure);
+    else this.#log('info', { vm: this.#vms.map(({ name }) => name).join(', ') }, 'another hypervisor has taken it');
+  }
+
+  async #bootAtAnother(): Promise<Failure | undefined> {
+    for (const start = performance.now(); ; await sleep(RECONNECT_PAUSE_MS)) {
+      const attached = await this.#attach();
+      if (attached.ok) {
+        const failure = await this.#run();
+        if (failure !== undefined) return failure;
+        this.#booted = true;
+        // This one may be lost by now as well.
+        if (this.#lost !== undefined) void this.#bootAnew(this.#lost);
+        return undefined;
+      }
+      const over = performance.now() - start > RECONNECT_MS;
+      if (over || !PASSING.has(attached.error.code)) return environment(this.#refusal(attached.error));
+    }
+  }
+
+  /** What became of the session. */
+  #onLost(reason: string, loss: Loss): void {
+    if (loss === 'cut-off' || this.#topology.onHypervisorLoss === 'stop') {
+      this.#log('error', {}, `lost the hypervisor: ${reason}`);
+      process.exit(ENVIRONMENT_ERROR);
+    }
+    this.#lost = reason;
+    if (this.#booted) void this.#bootAnew(reason);
+  }
+
+  #refusal({ reason }: AttachError): string {
+    const { claim, endpoint } = this.#start;
+    const what = typeof claim === 'string' ? `a ${claim}` : `VM ${claim.join(', ')}`;
+    return `${what} cannot attach at ${endpoint}: ${reason}`;
+  }
+
+  /** Connects and claims VMs. */
+  async #attach(): Promise<Result<void, AttachError>> {
+    const { endpoint, claim, keys } = this.#start;
+    this.#early = [];
+    this.#arrivedAt = 0;
     const handler: ConnectionHandler = {
       onRecords: (records, arrivedAt, transit) => {
         if (this.#arrivedAt === 0) this.#arrivedAt = arrivedAt;
@@ -210,28 +205,24 @@ class VmProcess implements VmTransport {
         }
       },
       onSent: (sentAt) => this.#sent(sentAt),
-      onLost: (reason) => {
-        this.#log('error', {}, `lost the hypervisor: ${reason}`);
-        process.exit(ENVIRONMENT_ERROR);
-      },
+      onLost: (reason, loss) => this.#onLost(reason, loss),
     };
     const attached = await Connection.attach(endpoint, this.#topology.digest, claim, handler, keys);
-    if (!attached.ok) {
-      const what = typeof claim === 'string' ? `a ${claim}` : `VM ${claim.join(', ')}`;
-      return environment(`${what} cannot attach at ${endpoint}: ${attached.error.reason}`);
-    }
+    if (!attached.ok) return attached;
+    this.#lost = undefined;
     this.#connection = attached.value;
     const { vms } = attached.value;
     this.#vms = this.#topology.vms.filter(({ name }) => vms.includes(name));
     if (typeof claim === 'string') this.#log('info', { vm: vms.join(', ') }, 'the hypervisor gave this process a VM');
-    return undefined;
+    return ok(undefined);
   }
 
   /**
    * Maps the memory of the VMs, makes their machines and lets them run; returns why it cannot. The memory is that of the
    * hypervisor which has welcomed this process: files of one that is gone may lie there until then.
    */
-  async run(programs: ProgramTable): Promise<Failure | undefined> {
+  async #run(): Promise<Failure | undefined> {
+    const { programs } = this.#start;
     const shared = new Map<number, ArrayBuffer>();
     const places = new Map<number, string>();
     for (const vm of this.#vms) {
@@ -270,7 +261,6 @@ class VmProcess implements VmTransport {
     });
     this.#host = host;
     for (const record of this.#early.splice(0)) host.receive(record);
-    setInterval(() => this.#observe(), REPORT_MS).unref();
     return undefined;
   }
 
@@ -280,8 +270,10 @@ class VmProcess implements VmTransport {
       return err(`shared memory ${name} cannot be mapped without --run-dir, the hypervisor\u2019s on the same host`);
     }
     const path = sharedFile(this.#runDirectory, id);
-    const mapped = mapRegion(path, size);
-    return mapped.ok ? ok({ buffer: mapped.value, place: regionPlace(path) }) : mapped;
+    const mapped = mapRegion(path, size, this.#regions.get(id));
+    if (!mapped.ok) return mapped;
+    this.#regions.set(id, mapped.value);
+    return ok({ buffer: mapped.value, place: regionPlace(path) });
   }
 
   stop(reason: string): void {

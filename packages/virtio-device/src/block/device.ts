@@ -150,8 +150,8 @@ export class BlockDevice implements VirtioDevice {
     else this.#resetDone = done;
   }
 
-  close(): Promise<void> {
-    return this.#storage.close();
+  close(again = false): Promise<void> {
+    return this.#storage.close(again);
   }
 
   #begin(io: DeviceIo, server: QueueServer, chain: Chain): Begun {

@@ -20,7 +20,8 @@ export interface BlockStorage {
   writeZeroes?(position: number, length: number, unmap: boolean, done: Done): void;
   /** Called after the capacity changed. Set by the device. */
   onResize?: () => void;
-  close(): Promise<void>;
+  /** @param again whether this process opens it anew: nobody else gets it meanwhile */
+  close(again?: boolean): Promise<void>;
 }
 
 /** Sectors in an array: for tests, and for disks that need not last. Answers at once. */
