@@ -38,6 +38,32 @@ describe('remio experiment', () => {
     expect(compared.stdout).toContain('+0.0%');
   });
 
+  it('is made in shards as well, which gathered are the same; one that is started again goes on', async () => {
+    write();
+    const [whole, gathered] = [join(directory, 'whole'), join(directory, 'gathered')];
+    const shards = ['1/2', '2/2'].map((shard) => ({ shard, out: join(directory, `shard-${shard[0]}`) }));
+    const made = await Promise.all([
+      remio('experiment', file, '--out', whole, '--parallel', '1'),
+      ...shards.map(({ shard, out }) => remio('experiment', file, '--shard', shard, '--out', out, '--parallel', '1')),
+    ]);
+    expect(made).toMatchObject([{ code: 0 }, { code: 0 }, { code: 0, stdout: expect.stringContaining('shard 2/2') }]);
+    const [one = '', two = ''] = shards.map(({ out }) => out);
+    const again = await remio('experiment', file, '--shard', '2/2', '--out', two, '--json');
+    expect(JSON.parse(again.stdout)).toMatchObject({ shard: { index: 2, of: 2 }, points: [{}, {}] });
+    expect(readFileSync(join(two, 'journal.jsonl'), 'utf8').trim().split('\n')).toHaveLength(4);
+    const [together, lacking, other] = await Promise.all([
+      remio('experiment', 'gather', two, one, '--out', gathered),
+      remio('experiment', 'gather', two),
+      remio('experiment', file, '--shard', '1/2', '--out', two),
+    ]);
+    expect(together).toMatchObject({ code: 0, stdout: expect.stringContaining(join(gathered, 'report.html')) });
+    for (const name of ['runs.json', 'runs.csv', 'report.html', 'plots/throughput.svg']) {
+      expect(readFileSync(join(gathered, name), 'utf8')).toBe(readFileSync(join(whole, name), 'utf8'));
+    }
+    expect(lacking).toMatchObject({ code: 2, stderr: expect.stringContaining('shard 1/2 is missing') });
+    expect(other).toMatchObject({ code: 2, stderr: expect.stringContaining('is shard 2/2') });
+  });
+
   it('is stopped by Ctrl-C, keeps what is done, and goes on', async () => {
     write('');
     writeFileSync(file, readFileSync(file, 'utf8').replace('duration: 2ms', 'duration: 400ms'));
@@ -74,6 +100,7 @@ describe('remio experiment', () => {
     ['an unknown name', ['experiment', 'run', 'none'], /no experiment is called none; there are backend-structure/],
     ['nothing', ['experiment'], /give the file of an experiment/],
     ['a folder that is none', ['experiment', '--resume', directory], /no folder of an experiment/],
+    ['a shard beyond the last', ['experiment', file, '--shard', '3/2'], /expected I\/N/],
     ['zero processes', ['experiment', file, '--parallel', '0'], /expected/],
   ])('%s: exit code 2, no stack trace', async (_, args, message) => {
     writeFileSync(file, 'name: small\ntitle: Small\nsweep: { platform.frontend: [1] }\n');

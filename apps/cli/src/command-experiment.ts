@@ -1,25 +1,26 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
 import {
-  type BaseReader,
-  basesBeside,
   compareRuns,
   environmentNow,
   execute,
   METRIC_TEXT,
+  machineOf,
   type Plan,
-  quickPlan,
   RunFolder,
-  readPlan,
+  type Shard,
+  shardNote,
   shippedFile,
   shippedNames,
+  showShard,
   summarize,
   titleOf,
 } from '@remio/experiments';
 import { sharedMemoryProblem } from '@remio/shared-memory';
 import { renderTable, showDuration } from '@remio/telemetry';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
+import { createFolder, freeFolder, openFolder, planOfFile, planOfFolder } from './experiment-folders.js';
+import { tellResults } from './experiment-summary.js';
 import { Progress } from './progress.js';
 import { WallRunner } from './wall-clock/wall-runner.js';
 
@@ -28,6 +29,8 @@ export interface ExperimentOptions {
   readonly out?: string;
   /** A folder of results to go on with. */
   readonly resume?: string;
+  /** The part of the runs to make; all of them if absent. */
+  readonly shard?: Shard;
   /** Runs at a time; the cores there are if absent. */
   readonly parallel?: number;
   readonly sensitivity: boolean;
@@ -35,17 +38,15 @@ export interface ExperimentOptions {
   readonly json: boolean;
 }
 
-/** Where results go if nothing else is said. */
-const RESULTS = 'remio-results';
-
 /** `remio experiment FILE`: checks an experiment, makes its runs, writes its report. */
 export async function experiment(file: string | undefined, options: ExperimentOptions): Promise<ExitCode> {
-  const { resume } = options;
+  const { resume, shard } = options;
   if (resume !== undefined) {
-    if (!RunFolder.is(resume)) throw new CommandError(`${resume} is no folder of an experiment's results`, EXIT.USAGE);
-    if (file !== undefined)
-      throw new CommandError('give a file or --resume, not both: the folder has its own', EXIT.USAGE);
-    const folder = RunFolder.open(resume);
+    const folder = openFolder(resume);
+    const also = file !== undefined ? 'a file' : shard !== undefined ? '--shard' : undefined;
+    if (also !== undefined) {
+      throw new CommandError(`give ${also} or --resume, not both: the folder has its own`, EXIT.USAGE);
+    }
     const { quick } = folder.environment;
     const plan = planOfFolder(folder);
     checkWallClock(plan, options);
@@ -55,19 +56,43 @@ export async function experiment(file: string | undefined, options: ExperimentOp
   if (file === undefined) {
     throw new CommandError('give the file of an experiment, or `run NAME` (`list` shows the names)', EXIT.USAGE);
   }
-  if (!existsSync(file)) {
-    const fix =
-      shippedFile(file) === undefined ? 'give the path of an experiment' : `write \`remio experiment run ${file}\``;
-    throw new CommandError(`there is no file ${file}; ${fix}`, EXIT.USAGE);
-  }
-  const plan = planOf(readFileSync(file, 'utf8'), file, options.quick);
+  const plan = planOfFile(file, options.quick);
   checkWallClock(plan, options);
+  if (shard !== undefined) return makeShard(plan, shard, options);
   const path = options.out ?? freeFolder(plan.name);
-  if (existsSync(path)) {
-    const fix = RunFolder.is(path) ? `go on with it by --resume ${path}, or choose another` : 'choose another';
-    throw new CommandError(`${path} is there already; ${fix}`, EXIT.USAGE);
+  if (existsSync(path)) throw new CommandError(`${path} is there already; ${fixFor(path)}`, EXIT.USAGE);
+  return make(plan, createFolder(path, plan, { environment: environmentNow(options.quick) }), options);
+}
+
+/** What to do about a path that is taken. */
+const fixFor = (path: string): string =>
+  RunFolder.is(path) ? `go on with it by --resume ${path}, or choose another` : 'choose another';
+
+/**
+ * Makes a shard; what of it is there is not made again, so that whoever was ended and is started again goes on.
+ * @throws CommandError if there is no such shard, or its folder is something else's
+ */
+function makeShard(plan: Plan, shard: Shard, options: ExperimentOptions): Promise<ExitCode> {
+  if (shard.of > plan.points.length) {
+    const points = plan.points.length === 1 ? 'is one point' : `are ${plan.points.length} points`;
+    throw new CommandError(
+      `--shard ${showShard(shard)}: there ${points}; split it into ${plan.points.length} at most`,
+      EXIT.USAGE,
+    );
   }
-  return make(plan, createFolder(path, plan, options.quick), options);
+  const path = options.out ?? freeFolder(`${plan.name}-${shard.index}-of-${shard.of}`);
+  const note = shardNote(plan, shard, options.sensitivity && !options.quick);
+  const environment = environmentNow(options.quick);
+  if (!existsSync(path) || RunFolder.isDraft(path)) {
+    return make(plan, createFolder(path, plan, { environment, shard: note }), options);
+  }
+  const folder = RunFolder.is(path) ? openFolder(path) : undefined;
+  if (JSON.stringify(folder?.shard) !== JSON.stringify(note)) {
+    const what = folder?.shard === undefined ? 'something else' : `shard ${showShard(folder.shard)}, made otherwise`;
+    throw new CommandError(`${path} is there already, and is ${what}; choose another by --out`, EXIT.USAGE);
+  }
+  if (plan.clock === 'wall' && folder !== undefined) checkMachine(folder);
+  return make(plan, folder ?? createFolder(path, plan, { environment, shard: note }), options);
 }
 
 /** `remio experiment run NAME`: one of those that come with Remio. */
@@ -92,10 +117,13 @@ export function listExperiments(json: boolean): void {
 /** `remio experiment compare A B`: what changed between two folders of results. */
 export function compareExperiments(from: string, to: string, json: boolean): ExitCode {
   const [before, after] = [from, to].map((path) => {
-    if (!RunFolder.is(path)) throw new CommandError(`${path} is no folder of an experiment's results`, EXIT.USAGE);
-    const folder = RunFolder.open(path);
+    const folder = openFolder(path);
+    if (folder.shard !== undefined) {
+      const fix = 'put the shards together first, by `remio experiment gather`';
+      throw new CommandError(`${path} is shard ${showShard(folder.shard)}; ${fix}`, EXIT.USAGE);
+    }
     const plan = planOfFolder(folder);
-    return { plan, summaries: summarize(plan, folder.runs), machine: machineOf(folder) };
+    return { plan, summaries: summarize(plan, folder.runs), machine: machineOf(folder.environment) };
   });
   if (before === undefined || after === undefined) return EXIT.USAGE;
   if (before.plan.clock !== after.plan.clock) {
@@ -136,23 +164,9 @@ export function compareExperiments(from: string, to: string, json: boolean): Exi
   return EXIT.OK;
 }
 
-/** @throws CommandError with every mistake of the file */
-function planOf(text: string, file: string, quick: boolean, readBase: BaseReader = basesBeside(file)): Plan {
-  const { plan, text: problems } = readPlan(text, file, readBase);
-  if (plan === undefined) throw new CommandError(problems, EXIT.USAGE);
-  return quick ? quickPlan(plan) : plan;
-}
-
-const planOfFolder = (folder: RunFolder): Plan =>
-  planOf(folder.text, folder.file, folder.environment.quick, folder.readBase);
-
-/** What tells machines apart whose figures cannot be compared. */
-const machineOf = ({ environment: { cpu, cores } }: Pick<RunFolder, 'environment'>): string =>
-  `${cpu} with ${cores} cores`;
-
 /** @throws CommandError if a folder of figures of the wall clock is another machine's */
 function checkMachine(folder: RunFolder): void {
-  const [there, here] = [machineOf(folder), machineOf({ environment: environmentNow(false) })];
+  const [there, here] = [machineOf(folder.environment), machineOf(environmentNow(false))];
   if (there === here) return;
   const what = `${folder.path} has figures of another machine, ${there}; this is ${here}`;
   throw new CommandError(`${what}: go on there, or begin anew`, EXIT.USAGE);
@@ -166,22 +180,6 @@ function checkWallClock({ clock }: Plan, { parallel }: ExperimentOptions): void 
   if (parallel === undefined || parallel === 1) return;
   const why = 'runs on the wall clock would measure each other';
   throw new CommandError(`--parallel ${parallel}: ${why}; they are made one after the other`, EXIT.USAGE);
-}
-
-function createFolder(path: string, plan: Plan, quick: boolean): RunFolder {
-  try {
-    return RunFolder.create(path, plan, quick);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new CommandError(`${path} cannot be made: ${reason}; choose another by --out`, EXIT.ENVIRONMENT);
-  }
-}
-
-function freeFolder(name: string): string {
-  for (let n = 1; ; n += 1) {
-    const path = join(RESULTS, n === 1 ? name : `${name}-${n}`);
-    if (!existsSync(path)) return path;
-  }
 }
 
 async function make(plan: Plan, folder: RunFolder, options: ExperimentOptions): Promise<ExitCode> {
@@ -200,7 +198,7 @@ async function make(plan: Plan, folder: RunFolder, options: ExperimentOptions): 
   await execute(plan, folder, {
     ...(plan.clock === 'wall' ? { runner: new WallRunner(folder.logs) } : {}),
     parallel: options.parallel ?? availableParallelism(),
-    sensitivity: options.sensitivity && !options.quick,
+    sensitivity: folder.shard?.sensitivity ?? (options.sensitivity && !options.quick),
     signal: stopping.signal,
     progress: (done, total, failed) => {
       progress ??= new Progress(total, options);
@@ -215,46 +213,18 @@ async function make(plan: Plan, folder: RunFolder, options: ExperimentOptions): 
     },
   });
   progress?.clear();
-  const summaries = summarize(plan, folder.runs);
-  const failed = summaries.filter(({ metrics }) => metrics === undefined);
-  if (options.json) {
-    const points = summaries.map(({ point, metrics, failures: reasons }) => ({
-      at: point.at,
-      metrics,
-      failures: reasons,
-    }));
-    const plain = (_: string, value: unknown): unknown => (value === Number.POSITIVE_INFINITY ? null : value);
-    console.log(JSON.stringify({ folder: folder.path, report: folder.reportFile, points }, plain));
-  } else {
-    console.log(renderSummary(plan, summaries));
-    console.log(`\nreport: ${folder.reportFile}`);
-    if (failures > 0) console.log(`${failures} runs failed; the report says why`);
+  const answer = tellResults(plan, folder, options.json);
+  if (!options.json) {
+    if (failures > 0)
+      console.log(`${failures} runs failed; ${folder.shard === undefined ? 'the report' : 'runs.csv'} says why`);
     if (stopped !== undefined) console.log(`stopped; go on with: remio experiment --resume ${folder.path}`);
   }
   if (stopped !== undefined) return stopped === 'SIGINT' ? EXIT.SIGINT : EXIT.SIGTERM;
-  return failed.length > 0 ? EXIT.FAILED : EXIT.OK;
+  return answer;
 }
 
 /** How long it will take, from what it took so far. */
 function leftText(spentMs: number, made: number, left: number): string {
   if (made < 2) return 'runs';
   return `runs, ${showDuration(((spentMs * left) / made) * 1e6)} left`;
-}
-
-function renderSummary(plan: Plan, summaries: ReturnType<typeof summarize>): string {
-  const names = plan.dimensions.map(({ name }) => name);
-  const rows = summaries.map(({ point, metrics, failures }) => {
-    const at = names.map((name) => String(point.at[name] ?? ''));
-    if (metrics === undefined) return [...at, failures.length > 0 ? 'failed' : 'not made', '', '', ''];
-    const { throughput } = metrics;
-    const margin = Number.isFinite(throughput.margin) ? Math.round(throughput.margin).toLocaleString('en') : '';
-    return [
-      ...at,
-      Math.round(throughput.mean).toLocaleString('en'),
-      margin,
-      showDuration(metrics.p50.mean),
-      showDuration(metrics.p99.mean),
-    ];
-  });
-  return renderTable([[...names, 'operations/s', '±', 'p50', 'p99'], ...rows]);
 }

@@ -1,3 +1,4 @@
+import type { Shard } from '@remio/experiments';
 import { STAR_WORK } from '@remio/topology';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { BENCHES, bench } from './bench/index.js';
@@ -18,6 +19,7 @@ import {
 import { explain } from './command-explain.js';
 
 import type { ExportOptions } from './command-export.js';
+import { type GatherOptions, gatherShards } from './command-gather.js';
 import { generateStar } from './command-generate.js';
 import type { GraphOptions } from './command-graph.js';
 import type { HostileOptions } from './command-hostile.js';
@@ -43,6 +45,14 @@ const positive = (text: string): number => {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('expected a number of 1 and up.');
   return value;
+};
+
+const shardOf = (text: string): Shard => {
+  const [, index, of] = /^([1-9]\d*)\/([1-9]\d*)$/.exec(text)?.map(Number) ?? [];
+  if (index === undefined || of === undefined || index > of) {
+    throw new InvalidArgumentError('expected I/N, the number of a part and how many there are: 1/3, 2/3 or 3/3');
+  }
+  return { index, of };
 };
 
 const program = new Command('remio')
@@ -340,6 +350,7 @@ const runs = (command: Command): Command =>
   command
     .option('--out <DIR>', 'where results go; ./remio-results/NAME if absent')
     .option('--parallel <N>', 'runs at a time; the cores there are if absent', positive)
+    .option('--shard <I/N>', 'make only this part of the runs; `gather` puts all N together', shardOf)
     .option('--no-sensitivity', 'leave out what the conclusion hangs on')
     .option('--quick', 'a small size, to see that it works: its figures say nothing', false)
     .option('--json', 'the results as JSON', false);
@@ -369,6 +380,19 @@ experiments
   .description('show the experiments that come with Remio')
   .option('--json', 'as JSON', false)
   .action((options: { readonly json: boolean }) => listExperiments(options.json));
+
+experiments
+  .command('gather <DIR...>')
+  .description('put the shards of an experiment together: what one run of it would have made, with one report')
+  .option('--out <DIR>', 'where that goes; ./remio-results/NAME if absent')
+  .option('--json', 'the results as JSON', false)
+  .addHelpText(
+    'after',
+    '\nExample:\n  remio experiment run boards --shard 1/2 --out one; remio experiment run boards --shard 2/2 --out two\n  remio experiment gather one two',
+  )
+  .action(async (directories: readonly string[], options: GatherOptions) => {
+    code = await gatherShards(directories, options);
+  });
 
 experiments
   .command('compare <A> <B>')

@@ -5,7 +5,8 @@ import { reportHtml } from './report/html.js';
 import { plotsOf } from './report/plots.js';
 import type { RunFolder } from './run-folder.js';
 import { PointFailed, runPoint } from './run-point.js';
-import { type SensitivityJob, sensitivityJobs, sensitivityRows } from './sensitivity.js';
+import { type SensitivityFigure, type SensitivityJob, sensitivityJobs, sensitivityRows } from './sensitivity.js';
+import { itemsOf, type Shard } from './shards.js';
 import { metricOf, summarize } from './summary.js';
 
 /** Makes runs: in processes of their own, or in this one. */
@@ -40,7 +41,7 @@ export class LocalRunner implements Runner {
 }
 
 /** A run of a point. */
-interface PointJob extends Job {
+export interface PointJob extends Job {
   readonly point: number;
   readonly repetition: number;
 }
@@ -56,17 +57,17 @@ export interface ExecuteOptions {
 }
 
 /**
- * Makes every run that a folder does not have yet, and writes rows and report of what there is.
+ * Makes every run that a folder does not have yet, and writes rows and report of what there is; of a shard's runs, the rows.
  * @returns false if it was stopped before all were made
  */
 export async function execute(plan: Plan, folder: RunFolder, options: ExecuteOptions = {}): Promise<boolean> {
   const runner = options.runner ?? new RunPool(options.parallel ?? 1);
   const stop = (): void => runner.stop();
   options.signal?.addEventListener('abort', stop);
-  const jobs = missingRuns(plan, folder.runs);
-  const analysis = options.sensitivity === false ? [] : missingAnalysis(plan, folder);
-  const total =
-    plan.points.length * plan.repetitions + (options.sensitivity === false ? 0 : sensitivityJobs(plan).length);
+  const [runs, constants] = [runJobs(plan, folder.shard), analysisJobs(plan, folder.shard, options.sensitivity)];
+  const jobs = missing(runs, folder.runs, runKey);
+  const analysis = missing(constants, folder.sensitivity, figureKey);
+  const total = runs.length + constants.length;
   let count = total - jobs.length - analysis.length;
   const tell = (result: Done, what: string): void => {
     count += 1;
@@ -93,41 +94,51 @@ export async function execute(plan: Plan, folder: RunFolder, options: ExecuteOpt
   return options.signal?.aborted !== true;
 }
 
-/** Writes rows, plots and report of what a folder has. */
+/** Writes rows, plots and report of what a folder has; of a shard no report, which would be of a part of the experiment. */
 export async function writeResults(plan: Plan, folder: RunFolder): Promise<void> {
   const summaries = summarize(plan, folder.runs);
-  const order = new Map(sensitivityJobs(plan).map((job, n) => [keyOf(job), n]));
-  const figures = folder.sensitivity.sort((a, b) => (order.get(keyOf(a)) ?? 0) - (order.get(keyOf(b)) ?? 0));
+  const order = new Map(sensitivityJobs(plan).map((job, n) => [figureKey(job), n]));
+  const placeOf = (figure: SensitivityFigure): number => order.get(figureKey(figure)) ?? 0;
+  const figures = folder.sensitivity.sort((a, b) => placeOf(a) - placeOf(b));
   folder.writeRows(plan);
+  if (folder.shard !== undefined) return;
   const rows = plan.conclusion === undefined ? [] : sensitivityRows(figures, plan.conclusion.metric);
   const plots = await plotsOf(plan, summaries);
   folder.writeReport(reportHtml(plan, summaries, rows, plots, folder.environment), plots);
 }
 
-const keyOf = ({ constant, factor, value }: Pick<SensitivityJob, 'constant' | 'factor' | 'value'>): string =>
+/** Names a run of the analysis among those of its experiment. */
+export const figureKey = ({ constant, factor, value }: SensitivityFigure | SensitivityJob): string =>
   `${constant ?? ''} ${factor} ${value}`;
 
-function missingRuns(plan: Plan, made: readonly Run[]): readonly PointJob[] {
-  const known = new Set(made.map(({ point, repetition }) => `${point} ${repetition}`));
+/** Names a run among those of its experiment. */
+export const runKey = ({ point, repetition }: Pick<PointJob, 'point' | 'repetition'>): string =>
+  `${point} ${repetition}`;
+
+/** Runs of an experiment, or of a shard of it: every repetition of a point is one shard's. */
+export function runJobs(plan: Plan, shard?: Shard): readonly PointJob[] {
+  const points = itemsOf(plan.points, shard);
   // All points once before any is repeated: what is there when somebody stops it is the whole picture, coarsely.
   return Array.from({ length: plan.repetitions }, (_, repetition) =>
-    plan.points
-      .filter(({ id }) => !known.has(`${id} ${repetition}`))
-      .map(({ id, settings }) => ({
-        name: `point-${id}-${repetition}`,
-        point: id,
-        repetition,
-        settings,
-        seed: plan.seed + repetition,
-        factors: {},
-      })),
+    points.map(({ id, settings }) => ({
+      name: `point-${id}-${repetition}`,
+      point: id,
+      repetition,
+      settings,
+      seed: plan.seed + repetition,
+      factors: {},
+    })),
   ).flat();
 }
 
-function missingAnalysis(plan: Plan, folder: RunFolder): readonly SensitivityJob[] {
-  const known = new Set(folder.sensitivity.map(keyOf));
-  return sensitivityJobs(plan).filter((job) => !known.has(keyOf(job)));
-}
+/** Runs of the analysis of constants, of an experiment or a shard of it; none, if it is left out. */
+export const analysisJobs = (plan: Plan, shard?: Shard, sensitivity = true): readonly SensitivityJob[] =>
+  sensitivity ? itemsOf(sensitivityJobs(plan), shard) : [];
+
+const missing = <J, M>(jobs: readonly J[], made: readonly M[], key: (item: J | M) => string): readonly J[] => {
+  const known = new Set(made.map(key));
+  return jobs.filter((job) => !known.has(key(job)));
+};
 
 const whereOf = (plan: Plan, point: number): string =>
   Object.entries(plan.points[point]?.at ?? {})

@@ -7,6 +7,7 @@ import { FRAME_HOPS, type Outcome, PROCESS_GROUPS, type Run } from './outcome.js
 import type { Plan } from './plan.js';
 import { platformFile } from './platform.js';
 import type { SensitivityFigure } from './sensitivity.js';
+import { itemsOf, parseShardNote, type ShardNote } from './shards.js';
 
 /** Files of a folder of results. */
 const FILE = {
@@ -14,6 +15,8 @@ const FILE = {
   /** Topologies that it starts from: where they came from, and copies of them. */
   bases: 'bases.json',
   environment: 'environment.json',
+  /** Of a part of an experiment: which. */
+  shard: 'shard.json',
   /** Every run as it ended: what a resumed experiment goes on from. */
   journal: 'journal.jsonl',
   runsJson: 'runs.json',
@@ -39,6 +42,15 @@ export interface Environment {
   readonly memoryBytes: number;
   /** It was made at a small size. */
   readonly quick: boolean;
+  /** Where the shards ran that were gathered. */
+  readonly shards?: readonly Environment[];
+}
+
+/** What a folder is made with, besides its plan. */
+export interface FolderOptions {
+  readonly environment?: Environment;
+  /** It is for a part of the runs. */
+  readonly shard?: ShardNote;
 }
 
 type Entry = { readonly run: Run } | { readonly sensitivity: SensitivityFigure };
@@ -49,24 +61,30 @@ export class RunFolder {
   readonly runs: Run[] = [];
   readonly sensitivity: SensitivityFigure[] = [];
 
-  private constructor(path: string) {
+  private constructor(
+    path: string,
+    /** Undefined: it has all runs of its experiment. */
+    readonly shard: ShardNote | undefined,
+  ) {
     this.path = path;
   }
 
   /** Makes a folder for a plan. @throws Error if it cannot be made */
-  static create(path: string, plan: Plan, quick = false): RunFolder {
+  static create(path: string, plan: Plan, options: FolderOptions = {}): RunFolder {
+    const { environment = environmentNow(false), shard } = options;
     mkdirSync(join(path, 'platforms'), { recursive: true });
+    if (shard !== undefined) writeFileSync(join(path, FILE.shard), `${JSON.stringify(shard, null, 2)}\n`);
     writeFileSync(join(path, FILE.experiment), plan.text);
-    writeFileSync(join(path, FILE.environment), `${JSON.stringify(environmentNow(quick), null, 2)}\n`);
+    writeFileSync(join(path, FILE.environment), `${JSON.stringify(environment, null, 2)}\n`);
     const bases = plan.bases.map(({ name, file }, n) => ({ name, file, copy: `base-${n}.yaml` }));
     if (bases.length > 0) writeFileSync(join(path, FILE.bases), `${JSON.stringify(bases, null, 2)}\n`);
     bases.forEach(({ copy }, n) => writeFileSync(join(path, 'platforms', copy), plan.bases[n]?.text ?? ''));
-    for (const point of plan.points) {
+    for (const point of itemsOf(plan.points, shard)) {
       const name = `point-${point.id}.json`;
       writeFileSync(join(path, 'platforms', name), `${JSON.stringify(platformFile(point.settings), exact, 2)}\n`);
     }
     writeFileSync(join(path, FILE.journal), '');
-    return new RunFolder(path);
+    return new RunFolder(path, shard);
   }
 
   /** Whether a folder is one of results. */
@@ -74,9 +92,15 @@ export class RunFolder {
     return existsSync(join(path, FILE.experiment)) && existsSync(join(path, FILE.journal));
   }
 
-  /** A folder that is there, with what was done so far. */
+  /** Whether a folder of a shard was begun, and whoever made it was ended before there was anything in it. */
+  static isDraft(path: string): boolean {
+    return existsSync(join(path, FILE.shard)) && !RunFolder.is(path);
+  }
+
+  /** A folder that is there, with what was done so far. @throws Error if it is damaged */
   static open(path: string): RunFolder {
-    const folder = new RunFolder(path);
+    const note = join(path, FILE.shard);
+    const folder = new RunFolder(path, existsSync(note) ? noteIn(note) : undefined);
     for (const line of readFileSync(join(path, FILE.journal), 'utf8').split('\n')) {
       const entry = parsed(line);
       // The last line of a run that was killed may be half written: that run is made again.
@@ -148,6 +172,15 @@ export class RunFolder {
 
   #journal(entry: Entry): void {
     appendFileSync(join(this.path, FILE.journal), `${JSON.stringify(entry)}\n`);
+  }
+}
+
+/** @throws Error with the file */
+function noteIn(file: string): ShardNote {
+  try {
+    return parseShardNote(readFileSync(file, 'utf8'));
+  } catch {
+    throw new Error(`${file} does not say which shard this is; make the shard anew`);
   }
 }
 
