@@ -8,6 +8,7 @@ import {
   VIRTIO_F_NOTIFICATION_DATA,
   VIRTIO_F_RING_PACKED,
 } from '@remio/virtio-spec';
+import { KeptState } from '@remio/virtqueue';
 
 /** What the dispatcher asks of a device's registers. */
 export type Registers = Pick<
@@ -73,10 +74,27 @@ export class ServedDevice {
     };
     const defer = (work: () => void, idle?: boolean, queue?: number): void =>
       vm.defer(queue === undefined ? this.vcpu : this.vcpuOf(queue), work, idle);
-    const registers = new MmioRegisters(model, () => end.shmem, { interrupt, defer }, end.ring);
+    const kept = end.kept === undefined ? undefined : new KeptState(end.kept, model.queueCount, model.queueSizeMax);
+    const registers = new MmioRegisters(model, () => end.shmem, { interrupt, defer }, end.ring, kept);
     this.registers = wrap(registers, () => interrupt());
-    // A process that served the device before is gone, and what it knew: the driver is not left to find out by itself.
-    if (vm.incarnation > 1) registers.demandReset();
+    if (vm.incarnation > 1) this.#takeOver(registers, vm, kept !== undefined);
+    else registers.keep();
+  }
+
+  /** A process that served the device before is gone: what it kept goes on, or else the driver is told to start over. */
+  #takeOver(registers: MmioRegisters, vm: GuestVm, keeps: boolean): void {
+    if (keeps) {
+      const resumed = registers.resume();
+      if (resumed.ok) {
+        const { queueCount } = registers.device;
+        const inFlight = Array.from({ length: queueCount }, (_, n) => registers.inFlight(n)).reduce((a, b) => a + b, 0);
+        vm.report({ kind: 'resumed', device: this.end.name, inFlight });
+        return;
+      }
+      vm.log(`device ${this.end.name}: it starts over: ${resumed.error}`);
+    }
+    // The driver is not left to find out by itself.
+    registers.demandReset();
   }
 
   /** Whether a vCPU has anything to do for the device. */

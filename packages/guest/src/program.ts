@@ -105,6 +105,11 @@ export interface GuestDeviceEnd {
   readonly options: unknown;
   /** The driver is to begin anew when it has ended or failed, or when a run lasts too long; nanoseconds. */
   readonly repeat?: { readonly pause: number; readonly patience?: number };
+  /**
+   * Backend that goes on where a lost one stopped: memory that outlives the process of this VM, as long as the hypervisor
+   * lives; zeros at first. Absent: there is none, and the device starts over.
+   */
+  readonly kept?: ArrayBuffer | SharedArrayBuffer;
 }
 
 /** An IPC object of a VM: memory that it shares with other VMs, and the doorbells of that memory. */

@@ -8,9 +8,10 @@ import {
   RING_FEATURES,
   type RingFeatureName,
 } from '@remio/virtio-spec';
+import { keptStateBytes } from '@remio/virtqueue';
 import { parseBoard } from './board-file.js';
 import { assignCpus } from './cpus.js';
-import { deviceChoice } from './devices/index.js';
+import { deviceChoice, deviceQueues, queueSizeMax } from './devices/index.js';
 import { driverChoice } from './drivers/index.js';
 import { present } from './fields.js';
 import { ipcDriverChoice } from './ipc-drivers/index.js';
@@ -202,6 +203,7 @@ function remioDev(
     ...(end.vcpu === undefined ? {} : { vcpu: end.vcpu }),
     queueVcpus: end.queue_vcpus ?? [],
     ...(end.deadline === undefined ? {} : { deadline: Number(end.deadline) }),
+    ...present({ resume: resumeOf(end, device) }),
     ...(device === undefined ? {} : { device }),
     ...(end.driver === undefined ? {} : { driver: driverChoice(end.driver, { ...options, name }) }),
     ...(end.repeat === undefined
@@ -265,14 +267,22 @@ function unknownMemory(source: TopologySource, path: Path, name: string, names: 
 }
 
 /** The ring features of an end: those by default, switched on and off as the file says. */
-function ringOf({ type, ring }: RemioDevFile): bigint {
+function ringOf({ type, ring, on_backend_loss: onLoss }: RemioDevFile): bigint {
   let features = type === 'backend' ? ALL_RING_FEATURES : DRIVER_RING_FEATURES;
+  // No account of what a packed ring has in flight is kept.
+  if (onLoss === 'resume') features &= ~featureSet(RING_FEATURES.packed);
   for (const [name, bit] of Object.entries(RING_FEATURES)) {
     const on = ring?.[name as RingFeatureName];
     if (on === true) features |= featureSet(bit);
     else if (on === false) features &= ~featureSet(bit);
   }
   return features;
+}
+
+/** Bytes that a device keeps which resumes, or would if it could: what cannot, the check refuses. */
+function resumeOf(end: RemioDevFile, device: DeviceRef | undefined): number | undefined {
+  if (end.on_backend_loss !== 'resume') return undefined;
+  return device?.kind === 'builtin' ? keptStateBytes(deviceQueues(device.choice), queueSizeMax(device.choice)) : 0;
 }
 
 function deviceOf(end: RemioDevFile, name: string, options: BuildOptions): DeviceRef | undefined {
@@ -311,7 +321,9 @@ function digestOf(topology: Omit<Topology, 'digest'>): string {
       name,
       cpus,
       memory,
-      remioDevs: remioDevs.map(({ device: _, driver: __, repeat: ___, vcpu: ____, queueVcpus: _____, ...end }) => end),
+      remioDevs: remioDevs.map(
+        ({ device: _, driver: __, repeat: ___, vcpu: ____, queueVcpus: _____, resume: ______, ...end }) => end,
+      ),
       ipcs: ipcs.map(({ driver: _, ...ipc }) => ipc),
     })),
   };

@@ -57,6 +57,12 @@ const remioDev = z.strictObject({
   queue_vcpus: z.array(count).optional().describe('vCPUs of this VM by queue number: each serves that queue'),
   deadline: duration.optional().describe('Frontend: after this time an unanswered access ends as a fault'),
   device: device.optional().describe('Backend: the device model'),
+  on_backend_loss: z
+    .enum(['needs_reset', 'resume'])
+    .optional()
+    .describe(
+      'Backend: what a device does whose process was lost. needs_reset, the default: the driver has to reset it. resume, for block devices: it goes on where it stopped',
+    ),
   driver: driver.optional().describe('Frontend, under program: drivers: what drives the device'),
   repeat: z
     .strictObject({

@@ -61,6 +61,8 @@ export interface RemioDev {
   readonly queueVcpus: readonly number[];
   /** Nanoseconds; frontend only. */
   readonly deadline?: number;
+  /** Backend that goes on where a lost one stopped: bytes of memory that outlive its process for that. */
+  readonly resume?: number;
   /** Backend: the device model. */
   readonly device?: DeviceRef;
   /** Frontend: what drives it under the program `drivers`; other programs drive their devices themselves. */

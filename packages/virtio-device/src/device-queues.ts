@@ -4,6 +4,7 @@ import { MMIO } from '@remio/virtio-spec';
 import {
   activateDeviceQueue,
   type DeviceQueue,
+  type InFlightTable,
   type QueueConfig,
   type QueueError,
   queueSizeWithin,
@@ -25,11 +26,19 @@ export class DeviceQueues {
   readonly #registers: readonly QueueRegisters[];
   readonly #counters: readonly QueueCounters[];
   #running: (RunningQueue | undefined)[] = [];
+  /** Accounts of what the queues have in flight, where they are kept. */
+  readonly #tables: readonly InFlightTable[];
   /** Queues of which the driver was told that they are broken. */
   readonly #latched = new Set<number>();
 
-  constructor(device: VirtioDevice, memory: () => GuestMemory, counters: readonly QueueCounters[]) {
+  constructor(
+    device: VirtioDevice,
+    memory: () => GuestMemory,
+    counters: readonly QueueCounters[],
+    tables: readonly InFlightTable[] = [],
+  ) {
     this.#device = device;
+    this.#tables = tables;
     this.#memory = memory;
     this.#registers = counters.map(() => new QueueRegisters());
     this.#counters = counters;
@@ -79,7 +88,7 @@ export class DeviceQueues {
     }
     queue.ready = value === 1;
     if (!queue.ready || running === undefined) return 'done';
-    const started = this.#start(queue, features);
+    const started = this.#begin(queue, index, features);
     if (!started.ok) return started.error;
     running.start(started.value);
     return 'done';
@@ -92,7 +101,7 @@ export class DeviceQueues {
   activate(features: bigint, broken: (index: number, error: QueueError) => void): void {
     this.#running = this.#registers.map((queue, index) => {
       if (!queue.ready) return undefined;
-      const started = this.#start(queue, features);
+      const started = this.#begin(queue, index, features);
       if (started.ok) return this.#run(index, started.value);
       broken(index, started.error);
       return undefined;
@@ -126,12 +135,13 @@ export class DeviceQueues {
     for (const queue of this.#registers) queue.clear();
   }
 
-  save(): SavedRegisters['queues'] {
+  /** @param kept what runs has an account of its own: it is said only that it runs */
+  save(kept = false): SavedRegisters['queues'] {
     return this.#registers.map(({ size, halves, ready }, index) => ({
       size,
       halves: [...halves],
       ready,
-      running: this.#running[index]?.save() ?? null,
+      running: kept ? (this.#running[index]?.runs === true ? KEPT : null) : (this.#running[index]?.save() ?? null),
       reset: !ready && this.#running[index]?.runs === false,
     }));
   }
@@ -145,24 +155,31 @@ export class DeviceQueues {
       queue.halves.set(halves);
       queue.ready = ready;
       if (running.isNull) return reset ? this.#run(index, undefined) : undefined;
-      return this.#run(index, this.#restore(queue, running, features));
+      return this.#run(index, this.#restore(queue, index, running, features));
     });
   }
 
-  #restore(queue: QueueRegisters, saved: SavedValue, features: bigint): DeviceQueue {
-    const started = this.#start(queue, features);
+  #restore(queue: QueueRegisters, index: number, saved: SavedValue, features: bigint): DeviceQueue {
+    const started = this.#start(queue, index, features);
     if (!started.ok) return saved.refuse(`null: the queue cannot run, ${started.error.detail}`);
-    saved.give((state) => started.value.restore(state));
+    const { value } = started;
+    saved.give((state) => (state === KEPT ? (value.resume?.() ?? NO_ACCOUNT) : value.restore(state)));
     if (started.value.inFlight > 0 && this.#device.resume === undefined) {
       saved.refuse('no chains in flight: this device cannot serve them anew');
     }
     return started.value;
   }
 
-  #start({ config }: QueueRegisters, features: bigint): Result<DeviceQueue, QueueError> {
+  /** A queue begins, and has nothing in flight. */
+  #begin(queue: QueueRegisters, index: number, features: bigint): Result<DeviceQueue, QueueError> {
+    this.#tables[index]?.clear();
+    return this.#start(queue, index, features);
+  }
+
+  #start({ config }: QueueRegisters, index: number, features: bigint): Result<DeviceQueue, QueueError> {
     const max = queueSizeWithin(this.#device.queueSizeMax, features);
     return config.size <= max
-      ? activateDeviceQueue(this.#memory(), config, features)
+      ? activateDeviceQueue(this.#memory(), config, features, this.#tables[index])
       : err(sizeError(config.size, max));
   }
 
@@ -172,6 +189,11 @@ export class DeviceQueues {
     return new RunningQueue(queue, counters);
   }
 }
+
+/** In the place of a queue's state: its account has it. */
+const KEPT = 'kept';
+
+const NO_ACCOUNT = err('the state of a queue that has an account of its own');
 
 const sizeError = (size: number, max: number): QueueError => ({
   code: 'queue-size',

@@ -1,4 +1,4 @@
-import { assert, hex, type Result, restoring } from '@remio/base';
+import { assert, err, hex, type Result, restoring } from '@remio/base';
 import type { GuestMemory } from '@remio/guest-memory';
 import {
   ALL_RING_FEATURES,
@@ -16,10 +16,11 @@ import {
   STATUS_FEATURES_OK,
   VIRTIO_F_ACCESS_PLATFORM,
   VIRTIO_F_NOTIFICATION_DATA,
+  VIRTIO_F_RING_PACKED,
   VIRTIO_F_RING_RESET,
   VIRTIO_F_VERSION_1,
 } from '@remio/virtio-spec';
-import type { QueueConfig, QueueError } from '@remio/virtqueue';
+import type { KeptState, QueueConfig, QueueError } from '@remio/virtqueue';
 import { type DeviceCounters, newDeviceCounters } from './counters.js';
 import type { VirtioDevice } from './device.js';
 import { DeviceQueues } from './device-queues.js';
@@ -75,23 +76,33 @@ export class MmioRegisters {
   /** Counts resets: what a former life of the device still has to say is not heard. */
   #life = 0;
 
-  /** @param ringFeatures those of {@link RING_FEATURES} that are offered, where the model can have them */
+  /** Where the state is kept that outlives this process; undefined: none does. */
+  readonly #kept: KeptState | undefined;
+
+  /**
+   * @param ringFeatures those of {@link RING_FEATURES} that are offered, where the model can have them
+   * @param kept where the state is kept for the process that takes the place of this one, should it be lost
+   */
   constructor(
     device: VirtioDevice,
     memory: GuestMemory | (() => GuestMemory),
     host: RegistersHost,
     ringFeatures = ALL_RING_FEATURES,
+    kept?: KeptState,
   ) {
     this.device = device;
     this.#memory = typeof memory === 'function' ? memory : () => memory;
     this.#host = host;
     // The reference's device models offer ACCESS_PLATFORM always: rings and buffers lie in the memory that both VMs map.
+    // What a packed ring has in flight is overwritten in the ring by what is used: no account of heads would do.
+    const withheld = (device.withheldRingFeatures ?? 0n) | (kept === undefined ? 0n : featureSet(VIRTIO_F_RING_PACKED));
+    this.#kept = kept;
     this.#offered =
       (device.features & ~ALL_RING_FEATURES) |
-      (ringFeatures & ~(device.withheldRingFeatures ?? 0n)) |
+      (ringFeatures & ~withheld) |
       featureSet(VIRTIO_F_VERSION_1, VIRTIO_F_ACCESS_PLATFORM);
     this.counters = newDeviceCounters(device.queueCount);
-    this.#queues = new DeviceQueues(device, this.#memory, this.counters.queues);
+    this.#queues = new DeviceQueues(device, this.#memory, this.counters.queues, kept?.tables);
   }
 
   /** Device status (2.1). */
@@ -135,10 +146,44 @@ export class MmioRegisters {
     else if (width !== 4)
       this.#trace('4.2.2.2', `a ${8 * width}-bit write of control register 0x${offset.toString(16)}`);
     else this.#writeControl(offset, Number(value & 0xffff_ffffn));
+    if (offset !== MMIO.QueueNotify && offset !== MMIO.InterruptACK) this.keep();
+  }
+
+  /**
+   * Keeps the registers as they are, for the process that takes the place of this one. What the driver has changed is kept
+   * before it is told that it has: done again by the next process, an access changes nothing more.
+   */
+  keep(): void {
+    this.#kept?.write(this.#memory().far ? {} : this.#save(true));
+  }
+
+  /**
+   * Goes on where the process stopped that kept its state here: requests that it had not answered are served anew, and the
+   * driver is interrupted for whatever it may not have heard of.
+   * @returns why it cannot: the device is then as after a reset
+   */
+  resume(): Result<void, string> {
+    const kept = this.#kept;
+    if (kept === undefined) return err('no state is kept');
+    const record = (kept.read() ?? {}) as Partial<SavedRegisters>;
+    const { status = 0, config = [] } = record;
+    if ((status & STATUS_DEVICE_NEEDS_RESET) !== 0) return err('it was broken');
+    const runs = (status & STATUS_DRIVER_OK) !== 0;
+    const interruptStatus = kept.interrupts | (runs ? INTERRUPT_USED_BUFFER : 0);
+    const restored = this.restore({ ...record, interruptStatus });
+    if (restored.ok && this.#active && config.some((byte, n) => byte !== this.device.config[n])) this.#configChanged();
+    this.#keepInterrupts();
+    this.keep();
+    return restored;
   }
 
   /** The registers, and the queues that run, as plain data. What the model does outside is not part of it. */
   save(): SavedRegisters {
+    return this.#save(false);
+  }
+
+  /** @param kept what queues have in flight is kept elsewhere */
+  #save(kept: boolean): SavedRegisters {
     return {
       format: 'virtio-mmio/1',
       deviceId: this.device.deviceId,
@@ -151,7 +196,7 @@ export class MmioRegisters {
       driverFeatures: hex(this.#driverFeatures),
       queueSel: this.#queueSel,
       config: [...this.device.config],
-      queues: this.#queues.save(),
+      queues: this.#queues.save(kept),
     };
   }
 
@@ -184,6 +229,7 @@ export class MmioRegisters {
     this.#deviceFeaturesSel = image.deviceFeaturesSel;
     this.#driverFeaturesSel = image.driverFeaturesSel;
     this.#queueSel = image.queueSel;
+    if ((image.status & STATUS_FEATURES_OK) !== 0) this.device.negotiated?.(image.driverFeatures);
     this.device.config.set(image.config);
   }
 
@@ -246,6 +292,7 @@ export class MmioRegisters {
         return;
       case MMIO.InterruptACK:
         this.#interruptStatus &= ~value;
+        this.#keepInterrupts();
         return;
       case MMIO.Status:
         this.#setStatus(value);
@@ -328,6 +375,8 @@ export class MmioRegisters {
 
   #activate(): void {
     this.#queues.activate(this.#driverFeatures, (index, error) => this.#broken(index, error));
+    // From here on requests may be served.
+    this.keep();
     this.#run();
   }
 
@@ -357,10 +406,7 @@ export class MmioRegisters {
       whenLocal: (work) => this.#waiting.push(work),
       used,
       configChanged: () => {
-        if (!alive()) return;
-        this.#generation = (this.#generation + 1) >>> 0;
-        this.counters.configChanges += 1;
-        this.#raise(INTERRUPT_CONFIG_CHANGE);
+        if (alive()) this.#configChanged();
       },
       broken: (index, error) => {
         if (alive()) this.#broken(index, error);
@@ -376,6 +422,13 @@ export class MmioRegisters {
     });
   }
 
+  #configChanged(): void {
+    this.#generation = (this.#generation + 1) >>> 0;
+    this.counters.configChanges += 1;
+    this.#raise(INTERRUPT_CONFIG_CHANGE);
+    this.keep();
+  }
+
   /**
    * A device that knows nothing of its driver, in the place of one that did: the driver is told to start over (2.1.2). If
    * none has begun, it resets the device first, and nothing was.
@@ -383,6 +436,7 @@ export class MmioRegisters {
   demandReset(): void {
     this.#status |= STATUS_DEVICE_NEEDS_RESET;
     this.#raise(INTERRUPT_CONFIG_CHANGE);
+    this.keep();
   }
 
   /** Everybody who waits for memory tries again; whoever still has to wait says so again. */
@@ -396,6 +450,7 @@ export class MmioRegisters {
     if (!this.#queues.latch(index)) return;
     this.#trace(error.clause, `queue ${index} is broken: ${error.detail}`);
     this.#status |= STATUS_DEVICE_NEEDS_RESET;
+    this.keep();
     // 2.1.2: the driver is told only when it can be listening.
     if ((this.#status & STATUS_DRIVER_OK) !== 0) this.#raise(INTERRUPT_CONFIG_CHANGE);
   }
@@ -414,7 +469,12 @@ export class MmioRegisters {
 
   #raise(bit: number, queue?: number): void {
     this.#interruptStatus |= bit;
+    this.#keepInterrupts();
     this.#host.interrupt(queue);
+  }
+
+  #keepInterrupts(): void {
+    if (this.#kept !== undefined) this.#kept.interrupts = this.#interruptStatus;
   }
 
   #reset(): void {
@@ -437,6 +497,8 @@ export class MmioRegisters {
     this.#driverFeatures = 0n;
     this.#queueSel = 0;
     this.#queues.clear();
+    this.#keepInterrupts();
+    this.keep();
   }
 
   #readConfig(offset: number, width: number): bigint {

@@ -1,7 +1,16 @@
 import { guestAddress } from '@remio/base';
 import { allocateMemory, type LocalMemory } from '@remio/guest-memory';
-import { INTERRUPT_USED_BUFFER, MMIO, STATUS_DEVICE_NEEDS_RESET, VIRTIO_BLK_S_OK } from '@remio/virtio-spec';
-import { layoutSplitQueue, SplitDriverQueue } from '@remio/virtqueue';
+import {
+  ALL_RING_FEATURES,
+  hasFeature,
+  INTERRUPT_CONFIG_CHANGE,
+  INTERRUPT_USED_BUFFER,
+  MMIO,
+  STATUS_DEVICE_NEEDS_RESET,
+  VIRTIO_BLK_S_OK,
+  VIRTIO_F_RING_PACKED,
+} from '@remio/virtio-spec';
+import { KeptState, keptStateBytes, layoutSplitQueue, SplitDriverQueue } from '@remio/virtqueue';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BlockDevice, type BlockStorage, MemoryStorage, MmioRegisters, type VirtioDevice } from './index.js';
@@ -39,13 +48,15 @@ class Bench {
   constructor(
     readonly memory: LocalMemory = allocateMemory(BASE, 0x1_0000),
     device: VirtioDevice = new BlockDevice(new MemoryStorage(Uint8Array.from({ length: 4096 }, (_, n) => n % 251))),
+    kept?: KeptState,
   ) {
-    this.registers = new MmioRegisters(device, memory, {
+    const host = {
       interrupt: () => {
         this.interrupts += 1;
       },
-      defer: (work) => this.deferred.push(work),
-    });
+      defer: (work: () => void) => this.deferred.push(work),
+    };
+    this.registers = new MmioRegisters(device, memory, host, ALL_RING_FEATURES, kept);
   }
 
   settle(): void {
@@ -333,5 +344,108 @@ describe('A48: a saved state that no device can be in', () => {
         expect(driver.reap()).toEqual([0]);
       }),
     );
+  });
+});
+
+describe('a device whose process is lost, and that kept its state', () => {
+  const memory = (): LocalMemory => allocateMemory(BASE, 0x1_0000);
+  const room = (): ArrayBuffer => new ArrayBuffer(keptStateBytes(1, 256));
+  const storage = (): MemoryStorage => new MemoryStorage(Uint8Array.from({ length: 4096 }, (_, n) => n % 251));
+  const bench = (at: LocalMemory, kept: ArrayBuffer, on: BlockStorage = storage()): Bench =>
+    new Bench(at, new BlockDevice(on), new KeptState(kept, 1, 256));
+
+  it('goes on at whichever step of the bring-up, with every register as it was', () => {
+    for (let steps = 0; steps <= 4; steps += 1) {
+      const [at, kept] = [memory(), room()];
+      const first = bench(at, kept);
+      first.registers.keep();
+      first.up(steps);
+      const second = bench(at, kept);
+      expect(second.registers.resume()).toEqual({ ok: true, value: undefined });
+      expect(second.view()).toEqual(first.view());
+      expect(second.interrupts).toBe(0);
+    }
+  });
+
+  it('serves anew what it had in flight, and interrupts for what the driver may not have heard of', () => {
+    const [at, kept] = [memory(), room()];
+    const slow = new SlowStorage();
+    const first = bench(at, kept, slow).up();
+    const driver = new Driver(at);
+    for (let n = 0; n < 2; n += 1) driver.ask();
+    first.write(MMIO.QueueNotify, 0);
+    first.settle();
+    expect(slow.open).toHaveLength(2);
+    const another = new SlowStorage();
+    const second = bench(at, kept, another);
+    expect(second.registers.resume().ok).toBe(true);
+    expect(second.registers.inFlight(0)).toBe(2);
+    expect(second.read(MMIO.InterruptStatus)).toBe(INTERRUPT_USED_BUFFER);
+    expect(second.interrupts).toBe(1);
+    second.settle();
+    for (const end of another.open) end();
+    second.settle();
+    expect(second.registers.inFlight(0)).toBe(0);
+    expect(driver.reap()).toEqual([0, 1]);
+    second.write(MMIO.InterruptACK, INTERRUPT_USED_BUFFER);
+    expect(second.read(MMIO.Status)).toBe(15);
+  });
+
+  it('5.2.6: tells the driver of a capacity that is another one since', () => {
+    const [at, kept] = [memory(), room()];
+    const first = bench(at, kept).up();
+    const second = bench(at, kept, new MemoryStorage(new Uint8Array(8192)));
+    expect(second.registers.resume().ok).toBe(true);
+    expect(second.read(MMIO.InterruptStatus)).toBe(INTERRUPT_USED_BUFFER | INTERRUPT_CONFIG_CHANGE);
+    expect(second.read(MMIO.ConfigGeneration)).toBe(first.read(MMIO.ConfigGeneration) + 1);
+    expect(second.read(0x100)).toBe(16);
+  });
+
+  it('2.4: has been reset if a reset was under way, and has nothing of what was before', () => {
+    const [at, kept] = [memory(), room()];
+    const slow = new SlowStorage();
+    const first = bench(at, kept, slow).up();
+    new Driver(at).ask();
+    first.write(MMIO.QueueNotify, 0);
+    first.write(MMIO.Status, 0);
+    expect(first.read(MMIO.Status)).toBe(15);
+    const second = bench(at, kept);
+    expect(second.registers.resume().ok).toBe(true);
+    expect(second.read(MMIO.Status)).toBe(0);
+    second.up();
+    expect(second.registers.inFlight(0)).toBe(0);
+    const third = bench(at, kept);
+    expect(third.registers.resume().ok).toBe(true);
+    third.settle();
+    expect([third.read(MMIO.Status), third.registers.inFlight(0)]).toEqual([15, 0]);
+  });
+
+  it('starts over where it kept nothing, where that cannot be its own, and where it was broken', () => {
+    const at = memory();
+    expect(new Bench(at).registers.resume()).toMatchObject({ ok: false });
+    expect(bench(at, room()).registers.resume()).toMatchObject({ ok: false });
+    const other = room();
+    new KeptState(other, 1, 256).write({ format: 'virtio-mmio/1', status: 15 });
+    const refused = bench(at, other);
+    expect(refused.registers.resume()).toMatchObject({ ok: false });
+    expect(refused.read(MMIO.Status)).toBe(0);
+    const kept = room();
+    const first = bench(at, kept).up();
+    new Driver(at).ask();
+    // 2.7.6: an index that is further than the ring is long.
+    at.storeU16(Number(config.driverArea - BASE) + 2, 100);
+    first.write(MMIO.QueueNotify, 0);
+    first.settle();
+    expect(first.read(MMIO.Status) & STATUS_DEVICE_NEEDS_RESET).not.toBe(0);
+    expect(bench(at, kept).registers.resume()).toEqual({ ok: false, error: 'it was broken' });
+  });
+
+  it('offers no packed rings', () => {
+    const offered = (kept?: ArrayBuffer): boolean => {
+      const one = kept === undefined ? new Bench() : bench(memory(), kept);
+      one.write(MMIO.DeviceFeaturesSel, 1);
+      return hasFeature(BigInt(one.read(MMIO.DeviceFeatures)) << 32n, VIRTIO_F_RING_PACKED);
+    };
+    expect([offered(), offered(room())]).toEqual([true, false]);
   });
 });

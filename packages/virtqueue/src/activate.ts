@@ -8,6 +8,7 @@ import {
   VIRTIO_F_RING_PACKED,
 } from '@remio/virtio-spec';
 import { roundUp } from './areas.js';
+import type { InFlightTable } from './in-flight-table.js';
 import { indirectTablesSize } from './indirect-tables.js';
 import { PackedDeviceQueue } from './packed-device-queue.js';
 import { PackedDriverQueue } from './packed-driver-queue.js';
@@ -19,16 +20,18 @@ import type { DeviceQueue, DriverQueue, QueueConfig, QueueError } from './types.
 
 /**
  * Makes a queue run that the driver has programmed, in the layout that was negotiated: the device's side.
+ * @param table keeps account of what is in flight, of a split queue; a packed one has none
  * @returns which clause the configuration violates
  */
 export const activateDeviceQueue = (
   memory: GuestMemory,
   config: QueueConfig,
   features: bigint,
+  table?: InFlightTable,
 ): Result<DeviceQueue, QueueError> =>
   hasFeature(features, VIRTIO_F_RING_PACKED)
     ? PackedDeviceQueue.activate(memory, config, features)
-    : SplitDeviceQueue.activate(memory, config, features);
+    : SplitDeviceQueue.activate(memory, config, features, table);
 
 /**
  * Prepares a queue in memory, in the layout that was negotiated: the driver's side. The device does not know it yet.

@@ -1,6 +1,8 @@
 export * from './activate.js';
 export * from './decode-packed-queue.js';
 export * from './decode-queue.js';
+export * from './in-flight-table.js';
+export { KeptState, keptStateBytes } from './kept-state.js';
 export * from './packed-device-queue.js';
 export * from './packed-driver-queue.js';
 export { layoutPackedQueue } from './packed-layout.js';

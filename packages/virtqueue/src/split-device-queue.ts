@@ -1,4 +1,4 @@
-import { ok, type Result, restoring, type SavedValue } from '@remio/base';
+import { err, ok, type Result, restoring, type SavedValue } from '@remio/base';
 import type { GuestMemory } from '@remio/guest-memory';
 import {
   AVAIL_FLAGS,
@@ -24,6 +24,7 @@ import {
   VIRTQ_USED_F_NO_NOTIFY,
 } from '@remio/virtio-spec';
 import { ChainBuilder } from './chain-builder.js';
+import type { InFlightTable } from './in-flight-table.js';
 import { distance, locateSplitAreas, needsEvent, type SplitAreas } from './split-layout.js';
 import { readError, type SavedChain, TakenChains, type TakenKind } from './taken-chains.js';
 import type { DeviceQueue, Popped, QueueConfig, QueueError, Recalled, Used } from './types.js';
@@ -69,8 +70,17 @@ export class SplitDeviceQueue implements DeviceQueue {
   /** The driver's event index or flags when it was last read; undefined: never. */
   #wish: number | undefined;
   #error: QueueError | undefined;
+  /** Account of what is in flight, for the process that takes this one's place; undefined: none is kept. */
+  readonly #table: InFlightTable | undefined;
 
-  private constructor(memory: GuestMemory, config: QueueConfig, areas: SplitAreas, features: bigint) {
+  private constructor(
+    memory: GuestMemory,
+    config: QueueConfig,
+    areas: SplitAreas,
+    features: bigint,
+    table: InFlightTable | undefined,
+  ) {
+    this.#table = table;
     this.size = config.size;
     this.#memory = memory;
     this.#areas = areas;
@@ -80,10 +90,18 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#taken = new TakenChains(this.#inOrder);
   }
 
-  /** Makes a queue run that the driver has programmed. */
-  static activate(memory: GuestMemory, config: QueueConfig, features: bigint): Result<SplitDeviceQueue, QueueError> {
+  /**
+   * Makes a queue run that the driver has programmed.
+   * @param table keeps account of what is in flight, in memory that outlives the process; its memory is local
+   */
+  static activate(
+    memory: GuestMemory,
+    config: QueueConfig,
+    features: bigint,
+    table?: InFlightTable,
+  ): Result<SplitDeviceQueue, QueueError> {
     const areas = locateSplitAreas(memory, config);
-    return areas.ok ? ok(new SplitDeviceQueue(memory, config, areas.value, features)) : areas;
+    return areas.ok ? ok(new SplitDeviceQueue(memory, config, areas.value, features, table)) : areas;
   }
 
   get inFlight(): number {
@@ -115,6 +133,7 @@ export class SplitDeviceQueue implements DeviceQueue {
     const walked = this.#walk(head);
     if (walked.kind === 'wait') return this.#wait();
     if (walked.kind === 'broken') return walked;
+    this.#table?.take(head);
     this.#taken.take(head, walked, 1);
     this.#lastAvail = (this.#lastAvail + 1) & 0xffff;
     if (memory.far) {
@@ -154,12 +173,14 @@ export class SplitDeviceQueue implements DeviceQueue {
       memory.written(element, USED_ELEMENT_SIZE);
       index += chains;
     }
+    if (batches.length > 0) this.#table?.ending(this.#taken.leaving(ended, batches), index & 0xffff);
     this.#taken.end(ended, batches);
     if (batches.length === 0) return true;
     this.#usedIdx = index & 0xffff;
     // 2.7.8.2: the elements are visible before the index that covers them.
     memory.storeU16(used + USED_IDX, this.#usedIdx);
     memory.written(used + USED_IDX, 2);
+    this.#table?.ended();
     // What the driver wanted before it could see this index says nothing.
     memory.afresh(this.#wishAt, 2);
     return true;
@@ -208,6 +229,33 @@ export class SplitDeviceQueue implements DeviceQueue {
       inFlight: this.#taken.save(),
       error: this.#error ?? null,
     };
+  }
+
+  /**
+   * Goes on where a process stopped that is lost, by the account that it kept. What it had taken is in flight again: whoever
+   * {@link recall}s it serves it anew. A driver that has destroyed its ring meanwhile finds it latched.
+   * @returns why nothing can go on: there is no account
+   */
+  resume(): Result<void, string> {
+    const table = this.#table;
+    const memory = this.#memory;
+    const { used } = this.#areas;
+    if (table === undefined) return err('no account of what is in flight was kept');
+    if (memory.far || !memory.need(used, USED_RING, 'read')) return err('its memory is elsewhere');
+    const { usedIdx, heads } = table.recover(memory.loadU16(used + USED_IDX));
+    if (heads.some((head) => head >= this.size)) return err('a head in flight that the ring has not');
+    for (const head of heads) {
+      const walked = this.#walk(head);
+      if (walked.kind === 'wait') return err('its memory is elsewhere');
+      const taken = walked.kind === 'broken' ? ({ kind: 'rejected', head, error: walked.error } as const) : walked;
+      this.#taken.take(head, taken, 1);
+    }
+    this.#usedIdx = usedIdx;
+    this.#signalled = usedIdx;
+    this.#lastAvail = (usedIdx + heads.length) & 0xffff;
+    this.#said = undefined;
+    this.setNotifications(true);
+    return ok(undefined);
   }
 
   restore(state: unknown): Result<void, string> {

@@ -129,6 +129,20 @@ export class TakenChains {
     return batches;
   }
 
+  /** Heads of the chains that the driver will see as used with the batches of the last {@link plan}. */
+  *leaving(used: readonly Used[], batches: readonly UsedBatch[]): Iterable<number> {
+    if (!this.#inOrder) {
+      for (const { head } of used) yield head;
+      return;
+    }
+    let left = batches.reduce((sum, { chains }) => sum + chains, 0);
+    for (const head of this.#entries.keys()) {
+      if (left === 0) return;
+      left -= 1;
+      yield head;
+    }
+  }
+
   /** The batches of the last {@link plan} cannot be written now. */
   undo(used: readonly Used[]): void {
     if (!this.#inOrder) return;
@@ -145,12 +159,7 @@ export class TakenChains {
       for (const { head } of used) assert(this.#entries.delete(head), NOT_IN_FLIGHT);
       return;
     }
-    let left = batches.reduce((sum, { chains }) => sum + chains, 0);
-    for (const head of this.#entries.keys()) {
-      if (left === 0) break;
-      this.#entries.delete(head);
-      left -= 1;
-    }
+    for (const head of this.leaving(used, batches)) this.#entries.delete(head);
   }
 
   /** The chains as plain data, oldest first. */

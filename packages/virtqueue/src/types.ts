@@ -85,6 +85,11 @@ export interface DeviceQueue {
   heads(): readonly number[];
   /** A chain that is in flight, as it was popped: a device that takes over a saved queue serves it anew. */
   recall(head: number): Recalled;
+  /**
+   * Goes on where a process stopped that is lost, by the account that it kept in memory that outlives it: what it had taken
+   * will be pushed by whoever {@link recall}s it. Absent: no such account can be kept.
+   */
+  resume?(): Result<void, string>;
   /** The queue's state as plain data. */
   save(): unknown;
   /**

@@ -61,6 +61,7 @@ export class InprocEngine {
       vms: topology.vms.map((vm) => ({ vm, program: program(vm) })),
       shared,
       place: () => 'this process',
+      kept: keptMemory(),
       transport: link.vms,
       loop,
       leases: false,
@@ -147,6 +148,17 @@ class CallLink {
     this.#host = host;
     this.#handled = handled;
   }
+}
+
+/** What devices keep while their VM crashes: made when it is asked for. */
+function keptMemory(): (vm: Vm, dm: number) => ArrayBuffer | undefined {
+  const made = new Map<string, ArrayBuffer>();
+  return (vm, dm) => {
+    const key = `${vm.id} ${dm}`;
+    const memory = made.get(key) ?? new ArrayBuffer(vm.remioDevs[dm]?.resume ?? 0);
+    made.set(key, memory);
+    return memory;
+  };
 }
 
 export const privateMemory = (topology: Topology): ((id: number) => ArrayBuffer) => {

@@ -32,6 +32,8 @@ export interface VmHostOptions {
   readonly vms: readonly { readonly vm: Vm; readonly program: Guest }[];
   /** The memory behind a shared memory of the topology, where this process shares it. */
   shared(id: number): ArrayBuffer | SharedArrayBuffer;
+  /** The memory of a backend's end that outlives its VM's process; undefined: there is none. */
+  readonly kept?: (vm: Vm, dm: number) => ArrayBuffer | undefined;
   /** Where this process has it ({@link DeviceMemoriesHost.place}); absent: all VMs share all of it. */
   readonly place?: (id: number) => string;
   /** The way to the hypervisor. */
@@ -269,6 +271,7 @@ export class VmHost {
     const symbols = new SymbolTable(ram?.base ?? 0n);
     const ends = vm.remioDevs.map((end): GuestDeviceEnd => {
       const memory = this.#memories.add(vm, end);
+      const kept = end.resume === undefined ? undefined : this.#options.kept?.(vm, end.dm);
       return {
         dm: end.dm,
         name: end.name,
@@ -285,6 +288,7 @@ export class VmHost {
         queueVcpus: end.queueVcpus,
         options: end.device ?? end.driver,
         ...(end.repeat === undefined ? {} : { repeat: end.repeat }),
+        ...(kept === undefined ? {} : { kept }),
       };
     });
     const ipcs = vm.ipcs.map(

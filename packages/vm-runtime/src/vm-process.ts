@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CpuId, err, ok, type Result } from '@remio/base';
 import type { GuestProgram } from '@remio/guest';
-import { sharedFile } from '@remio/hypervisor';
+import { keptFile, sharedFile } from '@remio/hypervisor';
 import { type MetricsAddress, MetricsEndpoint, type Scrape, showAddress } from '@remio/metrics';
 import type { HypervisorRecord, VmKind, VmRecord, VmTransport } from '@remio/protocol';
 import { leaveRegion, mapRegion, regionPlace } from '@remio/shared-memory';
@@ -63,8 +63,8 @@ export class VmProcess implements VmTransport {
   readonly #runDirectory: string | undefined;
   readonly #start: Start;
   readonly #log: Log;
-  /** Shared memories by number: they stay where they are mapped, whatever hypervisor they are of. */
-  readonly #regions = new Map<number, ArrayBuffer>();
+  /** What is mapped, by file: it stays where it is, whatever hypervisor it is of. */
+  readonly #regions = new Map<string, ArrayBuffer>();
   /** Why the hypervisor that this process had is lost; undefined: it has one, or none yet. */
   #lost: string | undefined;
   /** Whether its VMs run, or are on their way to. */
@@ -255,6 +255,7 @@ export class VmProcess implements VmTransport {
       vms: hosted,
       shared: (id) => shared.get(id) ?? new ArrayBuffer(0),
       place: (id) => places.get(id) ?? '',
+      kept: (vm, dm) => this.#kept(vm, dm),
       transport: this,
       loop: hostLoop,
       log: (vm, line) => this.#log('info', { vm: vm.name }, line),
@@ -270,10 +271,27 @@ export class VmProcess implements VmTransport {
       return err(`shared memory ${name} cannot be mapped without --run-dir, the hypervisor\u2019s on the same host`);
     }
     const path = sharedFile(this.#runDirectory, id);
-    const mapped = mapRegion(path, size, this.#regions.get(id));
-    if (!mapped.ok) return mapped;
-    this.#regions.set(id, mapped.value);
-    return ok({ buffer: mapped.value, place: regionPlace(path) });
+    const mapped = this.#region(path, size);
+    return mapped.ok ? ok({ buffer: mapped.value, place: regionPlace(path) }) : mapped;
+  }
+
+  /** The memory in which a backend's end keeps what outlives this process. */
+  #kept(vm: Vm, dm: number): ArrayBuffer | undefined {
+    const size = vm.remioDevs[dm]?.resume ?? 0;
+    const mapped =
+      this.#runDirectory === undefined
+        ? err('it needs --run-dir, the hypervisor\u2019s on the same host')
+        : this.#region(keptFile(this.#runDirectory, vm.id, dm), size);
+    if (mapped.ok) return mapped.value;
+    const device = vm.remioDevs[dm]?.name;
+    this.#log('warn', { vm: vm.name, device }, `the device starts over when its backend is lost: ${mapped.error}`);
+    return undefined;
+  }
+
+  #region(path: string, size: number): Result<ArrayBuffer, string> {
+    const mapped = mapRegion(path, size, this.#regions.get(path));
+    if (mapped.ok) this.#regions.set(path, mapped.value);
+    return mapped;
   }
 
   stop(reason: string): void {

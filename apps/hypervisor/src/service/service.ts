@@ -6,7 +6,7 @@ import { type MetricsAddress, MetricsEndpoint, type Scrape, showAddress } from '
 import type { VmKind, VmRecord } from '@remio/protocol';
 import { createRegion, lockFile, roomProblem } from '@remio/shared-memory';
 import { Latency } from '@remio/telemetry';
-import { hostNeeds, kindOf, type SharedMemory, type Topology } from '@remio/topology';
+import { hostNeeds, kindOf, type Topology } from '@remio/topology';
 import {
   type HypervisorKeys,
   hostTime,
@@ -37,10 +37,14 @@ export interface ServiceOptions {
   log(level: 'info' | 'warn' | 'error', fields: object, message: string): void;
 }
 
-const SHARED_FILE = /^shmem-\d+$/;
+const SHARED_FILE = /^(shmem-\d+|device-\d+-\d+)$/;
 
 /** Name of the file of a shared memory in the run directory. */
 export const sharedFile = (runDirectory: string, id: number): string => join(runDirectory, `shmem-${id}`);
+
+/** Name of the file in which a backend's end keeps what outlives its process. */
+export const keptFile = (runDirectory: string, vm: VmId, dm: number): string =>
+  join(runDirectory, `device-${vm}-${dm}`);
 
 /** Milliseconds in which processes that lost their hypervisor have ended, and given their memory back. */
 const RELEASE_MS = 6_000;
@@ -62,13 +66,31 @@ function claimRunDirectory(path: string): Result<number, string> {
   }
 }
 
+/** A file of memory that processes share. */
+interface SharedFile {
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** Shared memories that are mapped, and what backends keep that go on where a lost one stopped. */
+function filesOf(topology: Topology, directory: string): readonly SharedFile[] {
+  const mapped = topology.sharedMemories.filter(({ via }) => via !== 'service');
+  const kept = topology.vms.flatMap((vm) =>
+    vm.remioDevs.flatMap(({ dm, resume }) =>
+      resume === undefined ? [] : [{ path: keptFile(directory, vm.id, dm), size: resume }],
+    ),
+  );
+  return [...mapped.map(({ id, size }) => ({ path: sharedFile(directory, id), size })), ...kept];
+}
+
 /**
  * Waits until there is room for shared memories.
  * @param patience milliseconds
  * @throws Error that says where there is none
  */
-async function haveRoom(directory: string, memories: readonly SharedMemory[], patience: number): Promise<void> {
-  const bytes = memories.reduce((sum, { size }) => sum + size, 0);
+async function haveRoom(directory: string, files: readonly SharedFile[], patience: number): Promise<void> {
+  const bytes = files.reduce((sum, { size }) => sum + size, 0);
   for (const start = performance.now(); ; ) {
     const problem = roomProblem(directory, bytes);
     if (problem === undefined) return;
@@ -127,10 +149,10 @@ export class HypervisorService {
     if (runDirectory !== undefined) {
       const claimed = claimRunDirectory(runDirectory);
       if (!claimed.ok) throw new Error(claimed.error);
-      const memories = topology.sharedMemories.filter(({ via }) => via !== 'service');
-      await haveRoom(runDirectory, memories, claimed.value > 0 ? RELEASE_MS : 0);
-      for (const memory of memories) {
-        const made = createRegion(sharedFile(runDirectory, memory.id), memory.size);
+      const files = filesOf(topology, runDirectory);
+      await haveRoom(runDirectory, files, claimed.value > 0 ? RELEASE_MS : 0);
+      for (const { path, size } of files) {
+        const made = createRegion(path, size);
         if (!made.ok) throw new Error(made.error);
       }
     }

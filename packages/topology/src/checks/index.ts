@@ -13,6 +13,7 @@ import { checkPairs } from './pairs.js';
 import { checkPlacement } from './placement.js';
 import { checkQueues } from './queues.js';
 import { checkReference } from './reference.js';
+import { checkResume } from './resume.js';
 import { checkVcpus } from './vcpus.js';
 import { checkVsocks } from './vsocks.js';
 
@@ -27,6 +28,7 @@ export function checkTopology(source: TopologySource, topology: Topology): void 
   checkPairs(source, topology);
   checkQueues(source, topology);
   checkReference(source, topology);
+  checkResume(source, topology);
   checkIpcs(source, topology);
   checkVcpus(source, topology);
   checkNetworks(source, topology);

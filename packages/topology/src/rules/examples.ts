@@ -157,6 +157,16 @@ export const RULE_EXAMPLES: Readonly<Record<RuleId, RuleExample>> = {
     right: '{ type: net, switch: lan }',
     wrong: '{ type: net, switch: lan, tap: tap0 }',
   },
+  resume: {
+    given: [
+      [
+        'bind_key: 2\n        interrupt: 41',
+        'bind_key: 2\n        on_backend_loss: needs_reset\n        interrupt: 41',
+      ],
+    ],
+    right: 'on_backend_loss: needs_reset',
+    wrong: 'on_backend_loss: resume',
+  },
   vcpu: {
     given: [['bind_key: 1\n        interrupt: 40', 'bind_key: 1\n        vcpu: 0\n        interrupt: 40']],
     right: 'vcpu: 0',

@@ -164,6 +164,10 @@ export const RULES = {
     says: 'A network device is at one switch or TAP interface; a switch joins devices of one VM, each with its own MAC address.',
     why: 'A switch lies in the memory of the process that serves its devices, and learns stations by their addresses.',
   },
+  resume: {
+    says: 'What resumes is the backend of a block device, in a memory that can be mapped, under `profile: hardened`.',
+    why: 'A device that goes on where a lost process stopped does again what that one had begun and not answered. Reads, writes and flushes of a disk may be done twice; a frame, a byte of a console or a bus transfer may not. What is in flight is found again in the rings and beside them, by a process of the same host.',
+  },
   vcpu: {
     says: 'What an end places on vCPUs are queues that its device has, and the vCPUs are of its VM.',
     why: 'A vCPU or a queue that is not there serves nothing.',
