@@ -1,19 +1,19 @@
 import { spawnSync } from 'node:child_process';
 import { chownSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { docker, hasEngine } from './docker.js';
+import { freePort } from './free-port.js';
+import { Prometheus, until as within } from './prometheus.js';
 import { root } from './run-remio.js';
 
 const main = join(root, 'apps', 'cli', 'dist', 'main.js');
 const PROJECT = `remio-test-${process.pid}`;
 const GUESTS = ['guest0', 'guest1', 'guest2', 'guest3'];
-/** Milliseconds: for what takes seconds on a machine that is not busy. */
-const PATIENCE = 90_000;
 
-let prometheus = '';
+let port = 0;
+let prometheus = new Prometheus('');
 
 const page = readFileSync(join(root, 'docs', 'operations.md'), 'utf8');
 
@@ -24,7 +24,7 @@ function compose(command: string): string {
   const env = {
     ...process.env,
     COMPOSE_PROJECT_NAME: PROJECT,
-    REMIO_PROMETHEUS_PORT: new URL(prometheus).port,
+    REMIO_PROMETHEUS_PORT: String(port),
     DOCKER_BUILDKIT: '0',
   };
   const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', 'compose', '--', ...args], {
@@ -75,82 +75,27 @@ const containerOf = (service: string): Container => {
   return found;
 };
 
-/** What a query of Prometheus gives, by the labels that are asked for. */
-async function query(expr: string, ...labels: readonly string[]): Promise<ReadonlyMap<string, number>> {
-  const response = await fetch(`${prometheus}/api/v1/query?query=${encodeURIComponent(expr)}`);
-  const { data } = (await response.json()) as {
-    readonly data: {
-      readonly result: readonly {
-        readonly metric: Readonly<Record<string, string>>;
-        readonly value: [number, string];
-      }[];
-    };
-  };
-  return new Map(
-    data.result.map(({ metric, value }) => [labels.map((label) => metric[label]).join(' '), Number(value[1])]),
+/** Waits until something is so; says how the containers are when patience ends. */
+const until: typeof within = (what, is, told = () => '') => within(what, is, () => [told(), ...howContainersAre()]);
+
+const howContainersAre = (): readonly string[] => [
+  docker('ps', '-a', '--filter', `label=com.docker.compose.project=${PROJECT}`).out,
+  compose('logs --tail=15'),
+];
+
+/** Waits until the disks or the networks of all guests have verified more than they had. */
+const moreVerified = (kind: 'disk' | 'net'): Promise<void> =>
+  prometheus.moreVerified(
+    GUESTS.map((guest, n) => `${guest} ${kind}${n}`),
+    howContainersAre,
   );
-}
 
-/** Names of the alerts that fire now. */
-async function firing(): Promise<readonly string[]> {
-  const response = await fetch(`${prometheus}/api/v1/alerts`);
-  const { data } = (await response.json()) as {
-    readonly data: {
-      readonly alerts: readonly { readonly state: string; readonly labels: { readonly alertname: string } }[];
-    };
-  };
-  return data.alerts.filter(({ state }) => state === 'firing').map(({ labels }) => labels.alertname);
-}
-
-/** Waits until something is so; says what was so instead when patience ends. */
-async function until(
-  what: string,
-  is: () => Promise<boolean> | boolean,
-  told: () => unknown = () => '',
-): Promise<void> {
-  for (const start = Date.now(); ; ) {
-    if (await is()) return;
-    if (Date.now() - start > PATIENCE) {
-      const logs = docker('ps', '-a', '--filter', `label=com.docker.compose.project=${PROJECT}`).out;
-      throw new Error(`in vain: ${what}; ${JSON.stringify(await told())}\n${logs}\n${compose('logs --tail=15')}`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 500));
-  }
-}
-
-const verified = (): Promise<ReadonlyMap<string, number>> =>
-  query('sum by (vm, device) (remio_verified_bytes_total)', 'vm', 'device');
-
-/** Waits until each of these devices has verified more than it had; counts begin anew with a process. */
-async function moreVerified(kind: 'disk' | 'net'): Promise<void> {
-  const keys = GUESTS.map((guest, n) => `${guest} ${kind}${n}`);
-  const least = new Map<string, number>();
-  const moved = new Set<string>();
-  await until(
-    `every ${kind} goes on`,
-    async () => {
-      const now = await verified();
-      for (const key of keys) {
-        const value = now.get(key);
-        if (value === undefined) continue;
-        if (value > (least.get(key) ?? value)) moved.add(key);
-        least.set(key, Math.min(value, least.get(key) ?? value));
-      }
-      return moved.size === keys.length;
-    },
-    () => [Object.fromEntries(least), [...moved]],
-  );
-}
+const query: Prometheus['query'] = (expr, ...labels) => prometheus.query(expr, ...labels);
 
 describe.skipIf(!hasEngine('compose'))('npm run compose', () => {
   beforeAll(async () => {
-    const port = await new Promise<number>((resolve) => {
-      const server = createServer().listen(0, '127.0.0.1', () => {
-        const at = server.address();
-        server.close(() => resolve(typeof at === 'object' && at !== null ? at.port : 0));
-      });
-    });
-    prometheus = `http://127.0.0.1:${port}`;
+    port = await freePort();
+    prometheus = new Prometheus(`http://127.0.0.1:${port}`);
     compose('build');
   }, 300_000);
 
@@ -215,7 +160,7 @@ describe.skipIf(!hasEngine('compose'))('npm run compose', () => {
     compose('pause lan');
     const told = new Set<string>();
     const alerts = async (): Promise<boolean> => {
-      for (const name of await firing()) told.add(name);
+      for (const name of await prometheus.firing()) told.add(name);
       return told.has('RemioDeadlineMissed') && told.has('RemioBackendGone');
     };
     await until('deadlines and alerts', alerts, () => [...told]);
@@ -224,7 +169,7 @@ describe.skipIf(!hasEngine('compose'))('npm run compose', () => {
     // It was cut off while it was silent, so it ends, and comes back as another.
     await until('it comes back', () => containerOf('lan').restarts > restarts);
     await moreVerified('net');
-    await until('the alert ends', async () => !(await firing()).includes('RemioBackendGone'));
+    await until('the alert ends', async () => !(await prometheus.firing()).includes('RemioBackendGone'));
     expect([...(await query('remio_mismatches_total > 0', 'vm', 'device'))]).toEqual([]);
   }, 240_000);
 

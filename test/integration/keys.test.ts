@@ -1,7 +1,6 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -20,6 +19,7 @@ import { BUILTIN_PROGRAMS, loadTopology, type Topology } from '@remio/topology';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dealer } from 'zeromq';
 import { FarHosts } from './far-hosts.js';
+import { freePort } from './free-port.js';
 import { remio, root } from './run-remio.js';
 
 const python = ['/usr/bin/python3', 'python3'].find(
@@ -63,14 +63,6 @@ vms:
     program: idle
     remio_devs:${end(1, 'frontend', 79, 'window: { base: 0xa003e00 }')}
 `;
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const at = server.address();
-      server.close(() => resolve(typeof at === 'object' && at !== null ? at.port : 0));
-    });
-  });
 
 describe('a hypervisor with keys, over TCP', () => {
   const hosts = new FarHosts();

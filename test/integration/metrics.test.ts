@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { METRICS } from '@remio/metrics';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort } from './free-port.js';
 import { RunningRemio, remio, root } from './run-remio.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'remio-test-'));
@@ -12,15 +13,6 @@ const topology = join(root, 'deploy', 'topologies', 'demo-aarch64.yaml');
 
 beforeAll(() => writeFileSync(disk, new Uint8Array(2 * 1024 * 1024)));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-
-/** A port that is free, as are the next ones, most likely. */
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const at = server.address();
-      server.close(() => resolve(typeof at === 'object' && at !== null ? at.port : 0));
-    });
-  });
 
 /** The value of a sample; undefined if there is none. */
 const sampleOf = (text: string, sample: string): number | undefined => {

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EXPORT_RULES } from '@remio/bao';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { run, skipsWithout } from './programs.js';
-import { remio, root } from './run-remio.js';
+import { run, skipsWithout } from '../integration/programs.js';
+import { remio, root } from '../integration/run-remio.js';
 
 const page = readFileSync(join(root, 'docs', 'bao.md'), 'utf8');
 const scratch = mkdtempSync(join(tmpdir(), 'remio-bao-docs-'));

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EXAMPLE_TOPOLOGY, RULES } from '@remio/topology';
 import { afterAll, describe, expect, it } from 'vitest';
-import { remio } from './run-remio.js';
+import { remio } from '../integration/run-remio.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'remio-check-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));

@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { remio, reportsOf, root } from './run-remio.js';
+import { remio, reportsOf, root } from '../integration/run-remio.js';
 
 describe('a program and a device model of a user, outside the workspace', () => {
   let directory: string;

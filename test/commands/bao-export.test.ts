@@ -4,6 +4,8 @@ import { basename, join } from 'node:path';
 import { boardNames, isSynthetic } from '@remio/board';
 import type { Topology } from '@remio/topology';
 import { afterAll, describe, expect, it } from 'vitest';
+import { run, skipsWithout } from '../integration/programs.js';
+import { root } from '../integration/run-remio.js';
 import {
   exportOf,
   isWithinLimits,
@@ -12,8 +14,6 @@ import {
   type TopologyOfText,
   topologyOfText,
 } from '../support/topologies.js';
-import { run, skipsWithout } from './programs.js';
-import { root } from './run-remio.js';
 
 const skip = skipsWithout('exports through dtc, dt-validate and gcc', 'dtc', 'dt-validate', 'dt-mk-schema', 'gcc');
 const scratch = mkdtempSync(join(tmpdir(), 'remio-bao-'));

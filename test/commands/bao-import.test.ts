@@ -5,9 +5,9 @@ import { afterAll, describe, expect, it } from 'vitest';
 import type { Dt } from '../../packages/bao/src/dt-tree.js';
 import { readDtb } from '../../packages/bao/src/read-dtb.js';
 import { readDts } from '../../packages/bao/src/read-dts.js';
+import { run, skipsWithout } from '../integration/programs.js';
+import { remio, root } from '../integration/run-remio.js';
 import { DEMO_BOARDS, demoConfig } from '../support/bao-demo.js';
-import { run, skipsWithout } from './programs.js';
-import { remio, root } from './run-remio.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'remio-import-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { remio, root } from './run-remio.js';
+import { remio, root } from '../integration/run-remio.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'remio-graph-test-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));

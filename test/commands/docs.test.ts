@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { run, skipsWithout } from './programs.js';
-import { root } from './run-remio.js';
+import { run, skipsWithout } from '../integration/programs.js';
+import { root } from '../integration/run-remio.js';
 
 const skip = skipsWithout('the commands of docs/topology.md, docs/boards.md and docs/keys.md', 'bash');
 

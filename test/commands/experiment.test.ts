@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { RunningRemio, remio, root } from './run-remio.js';
+import { RunningRemio, remio, root } from '../integration/run-remio.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'remio-experiment-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
