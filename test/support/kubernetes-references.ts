@@ -1,4 +1,4 @@
-import { basename } from 'node:path';
+import { basename, relative } from 'node:path';
 import type { KubernetesObject } from './kubernetes-types.js';
 
 type Labels = Readonly<Record<string, string>>;
@@ -24,7 +24,11 @@ interface Pod {
   readonly initContainers: readonly Container[];
   readonly volumes: readonly {
     readonly name: string;
-    readonly configMap?: { readonly name: string };
+    readonly configMap?: {
+      readonly name: string;
+      /** Where its files are in the volume; by their names, if absent. */
+      readonly items?: readonly { readonly key: string; readonly path: string }[];
+    };
     readonly secret?: { readonly secretName: string };
     readonly persistentVolumeClaim?: { readonly claimName: string };
   }[];
@@ -107,6 +111,10 @@ export function referenceProblems(
     for (const { name, configMap, secret, persistentVolumeClaim } of pod.volumes) {
       const map = configMapGenerator.find((each) => each.name === configMap?.name);
       check(configMap === undefined || map !== undefined, `${where}: no ConfigMap ${configMap?.name}`);
+      for (const { key } of configMap?.items ?? []) {
+        const has = map?.files.some((file) => basename(file) === key) === true;
+        check(has, `${where}: ConfigMap ${configMap?.name} has no ${key}`);
+      }
       const made = secretGenerator.some((each) => each.name === secret?.secretName);
       check(secret === undefined || made, `${where}: no Secret ${secret?.secretName}`);
       const claim = persistentVolumeClaim?.claimName;
@@ -141,10 +149,13 @@ export function referenceProblems(
       for (const path of args.filter((arg) => arg.startsWith('/'))) {
         const mount = volumeMounts.find(({ mountPath }) => path === mountPath || path.startsWith(`${mountPath}/`));
         check(mount !== undefined, `${where}: ${name} uses ${path}, and mounts nothing there`);
-        const map = pod.volumes.find((volume) => volume.name === mount?.name)?.configMap?.name;
-        const files = configMapGenerator.find((each) => each.name === map)?.files;
-        const has = files?.some((file) => basename(file) === basename(path));
-        check(map === undefined || has === true, `${where}: ${name} uses ${path}, which ConfigMap ${map} has not`);
+        const map = pod.volumes.find((volume) => volume.name === mount?.name)?.configMap;
+        const files = configMapGenerator.find((each) => each.name === map?.name)?.files.map((file) => basename(file));
+        const has = (map?.items?.map((item) => item.path) ?? files)?.includes(relative(mount?.mountPath ?? '', path));
+        check(
+          map === undefined || has === true,
+          `${where}: ${name} uses ${path}, which ConfigMap ${map?.name} has not`,
+        );
       }
     }
   }

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BUILTIN_PROGRAMS, imagesOf, loadTopology, type Topology } from '@remio/topology';
@@ -6,6 +6,7 @@ import { renderCompose } from './deploy/compose.js';
 import { renderKubernetes } from './deploy/kubernetes.js';
 import { clusterMisfits, type Engine, planDeployment, type RenderedFile } from './deploy/plan.js';
 import { renderSwarm } from './deploy/swarm.js';
+import { writeRendered } from './deploy/write-rendered.js';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 
 /** The project: this file is apps/cli/dist/command-deploy.js in it. */
@@ -41,18 +42,7 @@ export function renderDeployment(engine: Engine, file: string, options: RenderOp
     engine === 'compose'
       ? renderCompose(topology, { output, root: ROOT, images, diskSize: options.diskSize, ...keys })
       : renderCluster(engine, topology, { images, diskSize: options.diskSize });
-  try {
-    for (const { name, text: content } of files) {
-      const path = join(output, name);
-      mkdirSync(dirname(path), { recursive: true });
-      writeFileSync(path, content);
-    }
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new CommandError(`the files cannot be written: ${reason}`, EXIT.ENVIRONMENT);
-  }
-  const names = files.map(({ name }) => name);
-  console.log(options.json ? JSON.stringify({ output, files: names }) : `${names.join(', ')} in ${output}`);
+  writeRendered(files, { output, json: options.json });
   return EXIT.OK;
 }
 

@@ -16,6 +16,7 @@ import {
   listExperiments,
   shippedExperiment,
 } from './command-experiment.js';
+import { type RenderSweepOptions, renderExperiment } from './command-experiment-render.js';
 import { explain } from './command-explain.js';
 
 import type { ExportOptions } from './command-export.js';
@@ -28,6 +29,7 @@ import { type KeysOptions, keys } from './command-keys.js';
 import { replayFile } from './command-replay.js';
 import { ring } from './command-ring.js';
 import { up } from './command-up.js';
+import { SWEEP_ENGINES, type SweepEngine } from './deploy/sweep-plan.js';
 import { CommandError, EXIT } from './exit-codes.js';
 import { topologyOf } from './topology-file.js';
 
@@ -392,6 +394,22 @@ experiments
   )
   .action(async (directories: readonly string[], options: GatherOptions) => {
     code = await gatherShards(directories, options);
+  });
+
+experiments
+  .command('render')
+  .description('write files with which a cluster makes the shards of an experiment, and gathers them')
+  .addArgument(new Argument('<ENGINE>', 'what they are for').choices(SWEEP_ENGINES))
+  .argument('<EXPERIMENT>', 'its file, or the name of one that comes with Remio')
+  .requiredOption('--shards <N>', 'parts, each made by a container', positive)
+  .option('-o, --output <DIRECTORY>', 'write there', '.')
+  .option('--parallel <N>', 'runs at a time in each, and so the CPUs that it gets', positive, 1)
+  .option('--no-sensitivity', 'leave out what the conclusion hangs on')
+  .option('--quick', 'a small size, to see that it works: its figures say nothing', false)
+  .option('--json', 'what was written, as JSON', false)
+  .addHelpText('after', '\nExample:\n  remio experiment render kubernetes frontends --shards 8 -o frontends')
+  .action((engine: SweepEngine, experiment: string, options: RenderSweepOptions) => {
+    code = renderExperiment(engine, experiment, options);
   });
 
 experiments

