@@ -1,11 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { docker, hasEngine } from './docker.js';
 import { freePort } from './free-port.js';
 import { Prometheus, until as within } from './prometheus.js';
-import { root } from './run-remio.js';
+import { remio, root } from './run-remio.js';
 
 const GUESTS = ['guest0', 'guest1', 'guest2', 'guest3'];
 const page = readFileSync(join(root, 'docs', 'operations.md'), 'utf8');
@@ -37,6 +38,53 @@ const howTasksAre = (): readonly string[] => [
 ];
 
 const until: typeof within = (what, is, told = () => '') => within(what, is, () => [told(), ...howTasksAre()]);
+
+/** An experiment whose parts a swarm makes. */
+class Sweep {
+  static readonly STACK = 'remio-sweep';
+  readonly file: string;
+  readonly whole: string;
+  readonly #directory: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+    this.file = join(directory, 'small.yaml');
+    this.whole = join(directory, 'whole');
+    const measure = 'measure: { warm_up: 1ms, duration: 2ms }\nworkload: { type: mmio }\nrepetitions: 2';
+    writeFileSync(this.file, `name: small\ntitle: Small\n${measure}\nsweep: { platform.frontends: [1, 2, 4] }\n`);
+  }
+
+  deploy(): void {
+    const stack = join(this.#directory, 'stack.yaml');
+    const major = Number(docker('version', '-f', '{{.Client.Version}}').out.split('.')[0]);
+    // What docs/experiments.md says for clients that know no jobs.
+    if (major < 23) writeFileSync(stack, readFileSync(stack, 'utf8').replace(/^ *mode: replicated-job\n/gm, ''));
+    const { code, out } = docker('stack', 'deploy', '--resolve-image', 'never', '-c', stack, Sweep.STACK);
+    expect(code, out).toBe(0);
+  }
+
+  gathered(): boolean {
+    return docker('service', 'ps', `${Sweep.STACK}_gather`, '--format', '{{.CurrentState}}').out.includes('Complete');
+  }
+
+  /** The folder of the results, copied from the container that gathered them. */
+  copied(): string {
+    const label = `label=com.docker.swarm.service.name=${Sweep.STACK}_gather`;
+    const [id] = docker('ps', '-aq', '--filter', label).out.split('\n');
+    const to = join(this.#directory, 'gathered');
+    expect(docker('cp', `${id}:/var/lib/remio/results/gathered`, to)).toMatchObject({ code: 0 });
+    return to;
+  }
+
+  told(): readonly string[] {
+    const service = (name: string): readonly string[] => ['service', 'logs', '--raw', `${Sweep.STACK}_${name}`];
+    return [
+      docker('stack', 'ps', '--no-trunc', Sweep.STACK),
+      docker(...service('shards')),
+      docker(...service('gather')),
+    ].map(({ out }) => out);
+  }
+}
 
 /** Whether this engine is nobody's part of a swarm: one that is somebody's is left alone. */
 function isFree(): boolean {
@@ -74,7 +122,7 @@ describe.skipIf(!isFree())('a stack of Docker Swarm', () => {
   afterAll(() => {
     // Ends whatever is left of the stack.
     docker('swarm', 'leave', '--force');
-    docker('volume', 'rm', 'remio_disks');
+    docker('volume', 'rm', 'remio_disks', `${Sweep.STACK}_results`);
   }, 60_000);
 
   it('does verified I/O: each VM in a container of its own, and memory reached over the stack’s network', async () => {
@@ -122,5 +170,33 @@ describe.skipIf(!isFree())('a stack of Docker Swarm', () => {
     await until('no container is left', () => left() === '', left);
     expect(documented('docker volume rm remio_disks')).toBe('remio_disks\n');
     expect(docker('network', 'ls', '-q', '--filter', 'label=com.docker.stack.namespace=remio').out).toBe('');
+  }, 120_000);
+
+  it('makes an experiment in parts and gathers them: what one run here makes, to the byte', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'remio-sweep-'));
+    const sweep = new Sweep(directory);
+    try {
+      expect((await remio('experiment', sweep.file, '--out', sweep.whole)).code).toBe(0);
+      expect((await remio('experiment', 'render', 'swarm', sweep.file, '--shards', '2', '-o', directory)).code).toBe(0);
+      sweep.deploy();
+      await within(
+        'the parts are gathered',
+        () => sweep.gathered(),
+        () => sweep.told(),
+      );
+      const gathered = sweep.copied();
+      for (const name of ['runs.json', 'runs.csv', 'report.html']) {
+        expect(readFileSync(join(gathered, name), 'utf8'), name).toBe(readFileSync(join(sweep.whole, name), 'utf8'));
+      }
+    } finally {
+      docker('stack', 'rm', Sweep.STACK);
+      rmSync(directory, { recursive: true });
+    }
+    const volume = `${Sweep.STACK}_results`;
+    await within(
+      'its volume can be removed',
+      () => docker('volume', 'rm', volume).code === 0,
+      () => sweep.told(),
+    );
   }, 120_000);
 });

@@ -46,8 +46,9 @@ export function renderSwarmSweep(plan: SweepPlan): readonly RenderedFile[] {
     { version: '1.1', aliasDuplicateObjects: false },
   );
   document.commentBefore = ` ${sweepMadeBy('swarm', plan)}
- For Docker Engine 20.10 and later: \`docker stack deploy --resolve-image never -c stack.yaml ${plan.name}\`. With several
- nodes the volume \`results\` has to be one that they share: docs/experiments.md tells how.`;
+ For clients of Docker 23.0 and later, and engines of 20.10 and later:
+   docker stack deploy --resolve-image never -c stack.yaml ${plan.name}
+ With several nodes the volume \`results\` has to be one that they share: docs/experiments.md tells how.`;
   return [
     { name: 'stack.yaml', text: document.toString({ lineWidth: 0 }) },
     ...plan.files.map(({ key, text }) => ({ name: key, text })),
