@@ -224,6 +224,14 @@ describe('a kustomize base', () => {
     expect(objectsOf(files).filter(({ kind }) => kind === 'StatefulSet')).toHaveLength(1);
   });
 
+  it('has those of a disk that resumes there as well, with room for what it keeps', () => {
+    const text = pairText('').replace('interrupt: 40', 'interrupt: 40\n        on_backend_loss: resume');
+    const { spec } = objectOf(render(renderKubernetes, text), 'StatefulSet', 'hypervisor');
+    const pod = (spec as { template: { spec: Record<string, unknown> } }).template.spec;
+    expect(pod).toMatchObject({ containers: [{ name: 'hypervisor' }, { name: 'disks' }, { name: 'guest' }] });
+    expect(pod['volumes']).toContainEqual({ name: 'run', emptyDir: { medium: 'Memory', sizeLimit: '5Mi' } });
+  });
+
   it('gives keys as secrets', () => {
     const files = render(renderKubernetes, withKeys);
     expect(kustomizationOf(files).secretGenerator).toEqual([

@@ -105,8 +105,15 @@ export function planDeployment(
 }
 
 /** Whether a VM cannot do with the memory service: it has IPC objects, or the topology says so. */
-const mustMap = ({ sharedMemories }: Topology, vm: Vm): boolean =>
-  vm.ipcs.length > 0 || vm.remioDevs.some(({ shmem }) => sharedMemories[shmem.id]?.via === 'mapping');
+const mustMap = (topology: Topology, vm: Vm): boolean =>
+  vm.ipcs.length > 0 ||
+  vm.remioDevs.some(
+    ({ shmem }) => topology.sharedMemories[shmem.id]?.via === 'mapping' || isResumed(topology, shmem.id),
+  );
+
+/** Whether the device of a memory resumes: only processes that map the memory can. */
+const isResumed = ({ vms }: Topology, memory: number): boolean =>
+  vms.some((vm) => vm.remioDevs.some(({ shmem, resume }) => resume !== undefined && shmem.id === memory));
 
 /** Services are names of hosts: in lower case, without underscores. */
 function serviceName(name: string): string {
@@ -183,9 +190,12 @@ export const keyFiles = ({ topology }: DeploymentPlan, who: Group | 'hypervisor'
 /** A disk that is made, in a container. */
 export const diskFile = (device: string): string => `${CONTAINER.disks}/${device}.img`;
 
-/** Memory that all VMs share, in MiB. */
-export const sharedMib = ({ sharedMemories }: Topology): number =>
-  Math.ceil(sharedMemories.reduce((sum, { size }) => sum + size, 0) / MIB);
+/** Memory that all VMs share, and what devices keep there that resume, in MiB. */
+export function sharedMib({ sharedMemories, vms }: Topology): number {
+  const shared = sharedMemories.reduce((sum, { size }) => sum + size, 0);
+  const kept = vms.flatMap((vm) => vm.remioDevs).reduce((sum, { resume = 0 }) => sum + resume, 0);
+  return Math.ceil((shared + kept) / MIB);
+}
 
 /** Memory that a process of a group has to itself, or maps, in MiB; of those that claim, the most that one may get. */
 export function groupMib({ sharedMemories }: Topology, { vms, scale }: Group): number {
