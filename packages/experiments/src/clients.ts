@@ -2,6 +2,8 @@ import type { LoadOptions } from '@remio/frontend-vm';
 import type { Vm } from '@remio/topology';
 import type { Role } from './base/with-workload.js';
 import type { Settings } from './language.js';
+import { besideDevices } from './platform.js';
+import { sizeOf } from './workload-rules.js';
 
 /** Seeds of a run's VMs and media begin so far from those of the next one's. */
 const SEEDS = 8192;
@@ -19,18 +21,26 @@ export function loadOptionsOf(
   seed: number,
 ): LoadOptions | undefined {
   if (role !== 'frontend' && role !== 'noisy') return undefined;
-  const { measure } = settings;
-  const { type, depth, think, rate, size, pattern, reads } = role === 'noisy' ? settings.noisy : settings.workload;
-  return {
-    type,
-    depth,
-    think,
-    rate,
-    size,
-    pattern,
-    reads,
+  const { measure, beside } = settings;
+  const optionsOf = (work: Work): Omit<LoadOptions, 'beside'> => ({
+    type: work.type,
+    depth: work.depth,
+    think: work.think,
+    rate: work.rate,
+    burst: work.burst,
+    size: sizeOf(work),
+    pattern: work.pattern,
+    reads: work.reads,
     warmUp: measure.warm_up,
     duration: measure.duration,
     seed: seedOf(seed, vm),
+  });
+  if (role === 'noisy') return optionsOf(settings.noisy);
+  const devices = beside.devices === 0 ? [] : besideDevices(vm);
+  return {
+    ...optionsOf(settings.workload),
+    ...(devices.length === 0 ? {} : { beside: { ...optionsOf(beside), devices } }),
   };
 }
+
+type Work = Omit<Settings['workload'], 'vms'>;

@@ -1,8 +1,9 @@
 import { boardNames, COST_NAMES } from '@remio/board';
 import { fields } from '@remio/topology';
-import { MEDIUM } from '@remio/world';
+import { LINK, MEDIUM } from '@remio/world';
 import { z } from 'zod';
 import type { RawTopology } from './base/base-topology.js';
+import { checkWorkload, ECHOED, WORKLOAD_TYPES } from './workload-rules.js';
 
 const { atMost, cost, duration, from, hertz, size } = fields;
 
@@ -38,17 +39,16 @@ const patterns = z.union([z.string().transform((pattern) => [pattern]), z.array(
 
 /** What every frontend does. */
 export const workloadSchema = z.strictObject({
-  type: z.enum(['mmio', 'block'], { error: 'expected mmio or block' }).default('block'),
+  type: z.enum(WORKLOAD_TYPES, { error: `expected one of ${WORKLOAD_TYPES.join(', ')}` }).default('block'),
   pattern: z.enum(['random', 'sequential']).default('random'),
-  size: bytes
-    .refine((value) => value >= 512 && value <= 1 << 20 && value % 512 === 0, 'expected 512 bytes to 1MiB, in sectors')
-    .default(4096),
+  size: bytes.optional().describe('Bytes of a request, of a frame with its header, or of what is written at once'),
   depth: from(1, 256).default(1).describe('Operations in flight per vCPU and device'),
   reads: share.default(1).describe('Share of reads'),
   think: nanoseconds.default(0).describe('Time between an operation and the next, on average'),
   rate: perSecond
     .default(0)
     .describe('Operations a second per vCPU and device, whatever becomes of them; 0: closed loop'),
+  burst: from(1, 256).default(1).describe('Operations that come together, with a rate'),
   vms: patterns.default(['*']).describe('With a base topology: the frontends that do it'),
 });
 
@@ -61,6 +61,17 @@ export const mediumSchema = z.strictObject({
   shared: z.boolean().default(false).describe('All disks are parts of one medium'),
   copies: z.boolean().default(true).describe('The backend’s CPU copies the data, as from a page cache'),
 });
+
+/** Where the frames of network devices and the characters of consoles go, and come back from. */
+export const linkSchema = z.strictObject({
+  latency: nanoseconds.default(LINK.latency),
+  bandwidth: bytes.refine((value) => value >= 1, 'expected at least a byte a second').default(LINK.bandwidth),
+});
+
+/** What the same frontends do at the same time, on devices of its own; told apart from what is measured. */
+export const besideSchema = workloadSchema
+  .omit({ vms: true })
+  .extend({ devices: atMost(64).default(0).describe('Devices of each frontend for it; 0: nothing is done besides') });
 
 /** Frontends that the others have to live with; they are not part of what is measured. */
 export const noisySchema = workloadSchema.extend({
@@ -85,14 +96,31 @@ export const costsSchema = z.strictObject({
 });
 
 /** What one point of an experiment is made of. */
-export const settingsSchema = z.strictObject({
-  platform: platformSchema.prefault({}),
-  workload: workloadSchema.prefault({}),
-  medium: mediumSchema.prefault({}),
-  noisy: noisySchema.prefault({}),
-  measure: measureSchema.prefault({}),
-  costs: costsSchema.prefault({}),
-});
+export const settingsSchema = z
+  .strictObject({
+    platform: platformSchema.prefault({}),
+    workload: workloadSchema.prefault({}),
+    medium: mediumSchema.prefault({}),
+    link: linkSchema.prefault({}),
+    beside: besideSchema.prefault({}),
+    noisy: noisySchema.prefault({}),
+    measure: measureSchema.prefault({}),
+    costs: costsSchema.prefault({}),
+  })
+  .superRefine((settings, context) => {
+    for (const section of ['workload', 'beside', 'noisy'] as const) {
+      for (const { field, message } of checkWorkload(settings[section])) {
+        context.addIssue({ code: 'custom', path: [section, field], message });
+      }
+    }
+    const { platform, workload, beside, noisy } = settings;
+    const used = [workload, ...(beside.devices > 0 ? [beside] : []), ...(noisy.frontends > 0 ? [noisy] : [])];
+    const single = used.find(({ type }) => ECHOED.includes(type));
+    if (platform.vcpus > 1 && single !== undefined) {
+      const message = `a ${single.type} workload has one vCPU; make more frontends, or write \`vcpus: 1\``;
+      context.addIssue({ code: 'custom', path: ['platform', 'vcpus'], message });
+    }
+  });
 
 export interface Settings extends z.output<typeof settingsSchema> {
   /** The topology that the point is made of; absent: `platform` describes it. */
@@ -103,6 +131,8 @@ const SECTIONS = {
   platform: platformSchema,
   workload: workloadSchema,
   medium: mediumSchema,
+  link: linkSchema,
+  beside: besideSchema,
   noisy: noisySchema,
   measure: measureSchema,
   costs: costsSchema,
@@ -144,6 +174,8 @@ export const experimentSchema = z.strictObject({
   platform: z.unknown().optional(),
   workload: z.unknown().optional(),
   medium: z.unknown().optional(),
+  link: z.unknown().optional(),
+  beside: z.unknown().optional(),
   noisy: z.unknown().optional(),
   measure: z.unknown().optional(),
   costs: z.unknown().optional(),

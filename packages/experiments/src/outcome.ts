@@ -24,6 +24,8 @@ export interface Outcome {
   /** Operations a second. */
   readonly throughput: number;
   readonly latency: Latencies;
+  /** What the measured frontends did besides, if anything. */
+  readonly beside?: { readonly throughput: number; readonly latency: Latencies };
   /** Of the noisy frontends, if there are any. */
   readonly noisy?: { readonly throughput: number; readonly latency: Latencies };
   /** Per operation: remote register accesses, interrupts that the backend raised. */

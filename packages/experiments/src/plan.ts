@@ -17,6 +17,7 @@ import {
 } from './language.js';
 import { platformOf } from './platform.js';
 import { type Path, YamlSource } from './source.js';
+import { ECHOED } from './workload-rules.js';
 
 /** One dimension of a sweep. */
 export interface Dimension {
@@ -61,7 +62,7 @@ interface Choice {
   readonly sets: readonly { readonly parameter: string; readonly value: unknown; readonly place: Path }[];
 }
 
-const SECTIONS = ['platform', 'workload', 'medium', 'noisy', 'measure', 'costs'] as const;
+const SECTIONS = ['platform', 'workload', 'medium', 'link', 'beside', 'noisy', 'measure', 'costs'] as const;
 
 /** A value as points are named by it. */
 function plain(value: unknown): Scalar {
@@ -76,7 +77,7 @@ const MISFITS_MAX = 3;
 const POINTS_MAX = 10_000;
 
 /** Sections that say what things cost: on the wall clock they cost what they cost. */
-const MODEL_SECTIONS = ['costs', 'medium'] as const;
+const MODEL_SECTIONS = ['costs', 'medium', 'link'] as const;
 /** What a base topology does not say of the platform. */
 const BESIDE_BASE: readonly string[] = ['disk', 'slots'];
 /** Sections that name VMs of a base topology. */
@@ -236,12 +237,28 @@ class PointMaker {
       this.#source.issues(parsed.error, place);
       return 'malformed';
     }
+    if (!this.#real(parsed.data, place)) return undefined;
     const last = [...places.values()].at(-1) ?? (base === undefined ? ['platform'] : ['base']);
     if (!this.#fits(raw, base, topology, place)) return undefined;
     if (base === undefined) return { settings: parsed.data, last, sets: [] };
     const made = this.#bases.make(base, places.get(BASE_PARAMETER) ?? ['base'], topology);
     if (made === undefined) return undefined;
     return { settings: { ...parsed.data, base: { file: made.file, text: made.text } }, last, sets: made.sets };
+  }
+
+  /** Whether there is another end for what is sent. */
+  #real(settings: Settings, place: (path: Path) => Path): boolean {
+    const echoed = (['workload', 'beside', 'noisy'] as const).filter((section) =>
+      ECHOED.includes(settings[section].type),
+    );
+    if (this.#file.clock !== 'wall' || echoed.length === 0) return true;
+    for (const section of echoed) {
+      const { type } = settings[section];
+      const what = `a ${type} workload is for virtual time: on the wall clock nobody sends back what is sent`;
+      const message = `${what}; write \`clock: virtual\`, or another \`${section}.type\``;
+      this.#tell(place([section, 'type']), message, message);
+    }
+    return false;
   }
 
   /** Whether what is set goes together: a platform is described, or comes from a topology. */
@@ -261,6 +278,11 @@ class PointMaker {
         const fix = `set it by a path: ${TOPOLOGY_PREFIX}…, or leave out \`base\``;
         wrong.push([place(['platform', name]), `\`platform.${name}\`: the platform is that of ${base}; ${fix}`]);
       }
+      if (raw['beside'] !== undefined && Object.keys(raw['beside']).length > 0) {
+        const message =
+          '`beside` is for a platform that is described: leave out `base`, or make some frontends `noisy`';
+        wrong.push([place(['beside']), message]);
+      }
       if (given('noisy', 'frontends')) {
         const message = '`noisy.frontends`: with a base topology, name them: `noisy: { vms: [PATTERN] }`';
         wrong.push([place(['noisy', 'frontends']), message]);
@@ -272,7 +294,8 @@ class PointMaker {
 
   /** Checks a point's topology, as any other is. */
   #checkPlatform({ settings, last, sets }: Made, at: Point['at']): void {
-    const { topology, problems, idle } = platformOf(settings);
+    const { topology, problems, roles, idle } = platformOf(settings);
+    const underLoad = (vm: string): boolean => ['frontend', 'noisy'].includes(roles.get(vm) ?? 'other');
     for (const { at: place, path, places } of sets) {
       if (!places.every((set) => idle.some((end) => leadsTo(showPath(end), showPath(set))))) continue;
       const why = 'the workload has its own way there, or does not use the device';
@@ -280,7 +303,7 @@ class PointMaker {
       this.#tell(place, message, message);
     }
     const onClock = this.#file.clock === 'wall' ? wallMisfits : virtualMisfits;
-    const unreal = topology === undefined ? [] : onClock(topology);
+    const unreal = topology === undefined ? [] : onClock(topology, underLoad);
     const all = [...problems, ...unreal];
     for (const [n, misfit] of all.slice(0, MISFITS_MAX).entries()) {
       const where = Object.entries(at).map(([name, value]) => `${name} = ${value}`);

@@ -1,11 +1,12 @@
 import { loadBoard, SYNTHETIC_CPUS_MAX } from '@remio/board';
-import { BUILTIN_PROGRAMS, parseTopology, type Topology } from '@remio/topology';
+import { BUILTIN_PROGRAMS, parseTopology, type Topology, type Vm } from '@remio/topology';
 import { dataOf, parseRaw, textOf } from './base/base-topology.js';
 import { type Misfit, misfits } from './base/misfits.js';
 import { isMapping, type Place } from './base/topology-path.js';
 import { type Role, type Target, withWorkload } from './base/with-workload.js';
 import type { Settings } from './language.js';
 import { PAGE, queueSizeFor, roomFor } from './room.js';
+import { FAMILY } from './workload-rules.js';
 
 /** Where shared memories begin: above what boards have there. */
 const SHARED_BASE = 0x1_0000_0000;
@@ -16,22 +17,27 @@ const FIRST_INTERRUPT = { aarch64: 40, riscv64: 16 } as const;
 const FRONTEND = 'front';
 const NOISY = 'noisy';
 const BACKEND = 'back';
+/** Devices whose name begins so are for what frontends do besides. */
+const BESIDE = 'beside';
 
 /** The platform of a point, as a topology file has it. */
 export const platformFile = (settings: Settings): object =>
   settings.base === undefined ? describedPlatform(settings) : (loadedBase(settings).data as object);
 
 function describedPlatform(settings: Settings): object {
-  const { platform, workload, noisy, costs } = settings;
+  const { platform, workload, beside, noisy, costs } = settings;
   const synthetic = platform.board.startsWith('synthetic-');
   const board = loadBoard({ name: platform.board });
   const arch = board.ok ? board.value.arch : 'aarch64';
+  const works = (work: Work, devices: number, prefix: string): readonly DeviceOf[] =>
+    Array.from({ length: devices }, () => ({ work, prefix }));
+  const measured = [...works(workload, platform.devices, ''), ...works(beside, beside.devices, BESIDE)];
+  const noise = works(noisy, platform.devices, '');
   const frontends = [
-    ...Array.from({ length: platform.frontends }, (_, n) => ({ name: `${FRONTEND}${n}`, ...workload })),
-    ...Array.from({ length: noisy.frontends }, (_, n) => ({ name: `${NOISY}${n}`, ...noisy })),
+    ...Array.from({ length: platform.frontends }, (_, n) => ({ name: `${FRONTEND}${n}`, devices: measured })),
+    ...Array.from({ length: noisy.frontends }, (_, n) => ({ name: `${NOISY}${n}`, devices: noise })),
   ];
   const cpus = frontends.length * platform.vcpus + platform.backends * platform.backend_cpus;
-  const queueSize = queueSizeFor(Math.max(workload.depth, noisy.depth));
   const memories: Record<string, { readonly size: number }> = {};
   const vms: Record<string, { cpus: number; program: string; remio_devs: object[] }> = {};
   for (let n = 0; n < platform.backends; n += 1) {
@@ -40,11 +46,12 @@ function describedPlatform(settings: Settings): object {
   let base = SHARED_BASE;
   let key = 0;
   const first = FIRST_INTERRUPT[arch];
-  for (const { name, ...work } of frontends) {
-    const bytes = roomFor(work, platform.vcpus);
+  const depth = Math.max(workload.depth, noisy.depth);
+  for (const { name, devices } of frontends) {
     const ends: object[] = [];
-    for (let device = 0; device < platform.devices; device += 1) {
-      const id = `disk${key}`;
+    for (const [device, { work, prefix }] of devices.entries()) {
+      const bytes = roomFor(work, platform.vcpus);
+      const id = `${prefix}${NAMES[FAMILY[work.type]]}${key}`;
       memories[id] = { size: bytes };
       const backend = vms[`${BACKEND}${key % platform.backends}`];
       const common = { name: id, bind_key: key, shmem: { memory: id, base } };
@@ -60,7 +67,7 @@ function describedPlatform(settings: Settings): object {
         ...common,
         type: 'backend',
         interrupt: first + backend.remio_devs.length,
-        device: { type: 'block', image: 'none', queues: platform.vcpus, queue_size: queueSize },
+        device: modelOf(work, platform.vcpus, queueSizeFor(prefix === BESIDE ? beside.depth : depth), key),
       });
       base += bytes;
       key += 1;
@@ -76,6 +83,32 @@ function describedPlatform(settings: Settings): object {
     vms,
   };
 }
+
+type Work = Pick<Settings['workload'], 'type' | 'size' | 'depth'>;
+
+/** A device of a frontend: what is done on it, and what its name begins with. */
+interface DeviceOf {
+  readonly work: Work;
+  readonly prefix: string;
+}
+
+const NAMES = { block: 'disk', net: 'net', console: 'console' } as const;
+
+/** A device's model. Where it leads is the run's business: in virtual time, back. */
+function modelOf({ type }: Work, queues: number, queueSize: number, key: number): object {
+  switch (FAMILY[type]) {
+    case 'block':
+      return { type: 'block', image: 'none', queues, queue_size: queueSize };
+    case 'net':
+      return { type: 'net', switch: `link${key}`, queue_size: queueSize };
+    case 'console':
+      return { type: 'console', ports: [{ connect: 'none' }] };
+  }
+}
+
+/** Devices of a VM for what it does besides, by name. */
+export const besideDevices = (vm: Vm): readonly string[] =>
+  vm.remioDevs.flatMap(({ name, type }) => (type === 'frontend' && name.startsWith(BESIDE) ? [name] : []));
 
 /** Devices of a point's base topology that its workload does not use; none without one. */
 export const leftOutOf = (settings: Settings): readonly string[] =>
@@ -95,9 +128,9 @@ function loadedBase({ base, workload, noisy, costs }: Settings): ReturnType<type
   return { ...loaded, data: { ...loaded.data, costs: { ...before, ...measured } } };
 }
 
-const targetOf = ({ vms, depth }: Settings['workload']): Target => ({
+const targetOf = ({ type, vms, depth }: Settings['workload']): Target => ({
   vms,
-  families: ['block'],
+  families: [FAMILY[type]],
   queueSize: queueSizeFor(depth),
 });
 

@@ -3,9 +3,20 @@ import { costModel } from '@remio/board';
 import { drive, frontendPrograms, isDriven, load, type StartGate } from '@remio/frontend-vm';
 import type { GuestDeviceEnd, GuestProgram } from '@remio/guest';
 import type { DeviceRef, Topology, Vm } from '@remio/topology';
-import { BlockDevice, type VirtioDevice } from '@remio/virtio-device';
+import { BlockDevice, ConsoleDevice, NetDevice, type VirtioDevice } from '@remio/virtio-device';
 import { programOf } from '@remio/vm-runtime';
-import { type CpuUse, HOPS, type Hop, Medium, ModelStorage, SparseBytes, World } from '@remio/world';
+import {
+  type CpuUse,
+  EchoLine,
+  EchoPort,
+  HOPS,
+  type Hop,
+  Link,
+  Medium,
+  ModelStorage,
+  SparseBytes,
+  World,
+} from '@remio/world';
 import type { Role } from './base/with-workload.js';
 import { chargedRegisters } from './charged-registers.js';
 import { loadOptionsOf, mediumSeed } from './clients.js';
@@ -153,19 +164,32 @@ class PointRun {
   }
 
   #backend(world: World, options: Settings['medium']): GuestProgram {
-    const { platform, medium } = this.#settings;
+    const { platform, medium, link } = this.#settings;
     const others = deviceMaker();
     const make = (end: GuestDeviceEnd): Promise<VirtioDevice> => {
       // The runtime hands over the topology's own record, which was checked when the topology was read.
       const device = end.options as DeviceRef | undefined;
-      if (device?.kind !== 'builtin' || device.choice.type !== 'block') return others(end);
+      if (device?.kind !== 'builtin') return others(end);
+      const { choice } = device;
+      // Whatever is at the other end sends everything back.
+      if (choice.type === 'net')
+        return Promise.resolve(new NetDevice(new EchoPort(new Link(world, link)), choice.options));
+      if (choice.type === 'console') {
+        const ports = choice.options.ports.map(({ name, console }) => ({
+          ...(name === undefined ? {} : { name }),
+          console,
+          source: new EchoLine(new Link(world, link)),
+        }));
+        return Promise.resolve(new ConsoleDevice(ports));
+      }
+      if (choice.type !== 'block') return others(end);
       const [shared] = this.#media;
       const mine =
         options.shared && shared !== undefined
           ? shared
           : new Medium(world, options, mediumSeed(this.#seed, this.#media.length));
       this.#media.push(mine);
-      const { options: block } = device.choice;
+      const { options: block } = choice;
       const storage = new ModelStorage(world, new SparseBytes(platform.disk), mine, medium.copies, block.readOnly);
       return Promise.resolve(new BlockDevice(storage, block));
     };

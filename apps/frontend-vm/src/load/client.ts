@@ -25,6 +25,11 @@ export interface Workload {
    * May return before they have ended.
    */
   make(came: readonly number[], ended: (came: number, bytes: number, good: boolean) => void): Promise<void>;
+  /**
+   * Ends what has come back, and asks to be interrupted for what comes next; absent: interrupts do all of it.
+   * @returns true if something came meanwhile: look again before waiting
+   */
+  look?(): Promise<boolean>;
 }
 
 /** One vCPU's operations from a time on, at a pace. */
@@ -79,7 +84,8 @@ export class LoadClient {
         this.#vm.spent('driver-request', came.length);
         await this.#workload.make(came, ended);
       } else if (now >= to && this.#inFlight === 0) return;
-      if (this.#moved) continue;
+      const more = await this.#workload.look?.();
+      if (this.#moved || more === true) continue;
       const { due } = pace;
       // What is in flight ends by an interrupt; what is due, by the clock.
       if (due === undefined || (this.#now() >= to && this.#inFlight > 0)) await cpu.waitForInterrupt();
@@ -88,10 +94,10 @@ export class LoadClient {
   }
 
   #pace(start: number): Pace {
-    const { seed, depth, think, rate } = this.#options;
+    const { seed, depth, think, rate, burst } = this.#options;
     const random = new Prng(seed);
     const most = Math.min(depth, this.#workload.depth);
-    return rate > 0 ? new OpenPace(random, rate, most, start) : new ClosedPace(random, most, think, start);
+    return rate > 0 ? new OpenPace(random, { rate, burst }, most, start) : new ClosedPace(random, most, think, start);
   }
 
   #now(): number {

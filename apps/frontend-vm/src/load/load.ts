@@ -1,6 +1,10 @@
+import type { Result } from '@remio/base';
+import { macBytes } from '@remio/ethernet';
 import { type GuestCpu, type GuestDeviceEnd, type GuestProgram, type GuestVm, ProgramError } from '@remio/guest';
-import { VirtioBlkDriver } from '@remio/virtio-driver';
-import { LoadClient, noFigures, type Workload } from './client.js';
+import { type DriverError, VirtioBlkDriver, VirtioConsoleDriver, VirtioNetDriver } from '@remio/virtio-driver';
+import { LoadClient, type LoadFigures, noFigures, type Workload } from './client.js';
+import { consoleWorkload } from './console-workload.js';
+import { networkWorkload } from './net-workload.js';
 import { LOAD_DEFAULTS, type LoadOptions, noGate, type StartGate } from './options.js';
 import { blockWorkload, mmioWorkload } from './workloads.js';
 
@@ -12,30 +16,66 @@ interface Target {
   costs(): { readonly accesses: number; readonly notifications: number; readonly interrupts: number };
 }
 
+const NO_COSTS = { accesses: 0, notifications: 0, interrupts: 0 };
+/** Bytes of a receive buffer: a frame of the Ethernet MTU fits. */
+const RECEIVE_BYTES = 2048;
+/** Bytes of a console's buffers. */
+const CONSOLE_BUFFERS = { buffers: 16, size: 4096 };
+
 /** A smallest power of two that is not below. */
 const powerOfTwo = (value: number): number => 2 ** Math.ceil(Math.log2(value));
 
 async function open(boot: GuestCpu, vm: GuestVm, end: GuestDeviceEnd, options: LoadOptions): Promise<Target> {
-  if (options.type === 'mmio') {
-    return {
-      end,
-      workload: (cpu) => mmioWorkload(cpu, end),
-      costs: () => ({ accesses: 0, notifications: 0, interrupts: 0 }),
-    };
-  }
   // Three descriptors a request, where there are no indirect ones.
   const queueSize = Math.min(1024, powerOfTwo(4 * options.depth));
-  const probed = await VirtioBlkDriver.probe(boot, end, { cpus: vm.cpus, queueSize });
-  if (!probed.ok) throw new ProgramError(`device ${end.name}: ${probed.error.code}: ${probed.error.detail}`);
-  const driver = probed.value;
-  if (driver.queues < vm.cpus)
-    throw new ProgramError(`device ${end.name} has a queue for ${driver.queues} of ${vm.cpus} vCPUs`);
-  return {
-    end,
-    workload: (cpu, mine) => blockWorkload(cpu, driver, mine),
-    costs: () => ({ ...driver.counters, accesses: driver.transport.accesses }),
-  };
+  switch (options.type) {
+    case 'mmio':
+      return { end, workload: (cpu) => mmioWorkload(cpu, end), costs: () => NO_COSTS };
+    case 'block': {
+      const driver = opened(end, await VirtioBlkDriver.probe(boot, end, { cpus: vm.cpus, queueSize }));
+      if (driver.queues < vm.cpus)
+        throw new ProgramError(`device ${end.name} has a queue for ${driver.queues} of ${vm.cpus} vCPUs`);
+      return {
+        end,
+        workload: (cpu, mine) => blockWorkload(cpu, driver, mine),
+        costs: () => ({ ...driver.counters, accesses: driver.transport.accesses }),
+      };
+    }
+    case 'network': {
+      const driver = opened(end, await VirtioNetDriver.probe(boot, end, { queueSize, receiveBytes: RECEIVE_BYTES }));
+      return {
+        end,
+        workload: (cpu, mine) => networkWorkload(cpu, driver, macBytes(driver.mac), mine),
+        costs: () => ({ ...driver.counters, accesses: driver.transport.accesses }),
+      };
+    }
+    case 'console': {
+      const buffers = CONSOLE_BUFFERS;
+      const driver = opened(end, await VirtioConsoleDriver.probe(boot, end, { features: 0n, buffers }));
+      return { end, workload: (cpu, mine) => consoleWorkload(cpu, driver, mine), costs: () => NO_COSTS };
+    }
+  }
 }
+
+/** @throws ProgramError if the device could not be brought up */
+function opened<T>(end: GuestDeviceEnd, probed: Result<T, DriverError>): T {
+  if (!probed.ok) throw new ProgramError(`device ${end.name}: ${probed.error.code}: ${probed.error.detail}`);
+  return probed.value;
+}
+
+/** What is done on some of the devices. */
+interface Job {
+  readonly options: LoadOptions;
+  readonly targets: readonly Target[];
+  readonly figures: LoadFigures;
+}
+
+const told = ({ operations, bytes, errors, latency }: LoadFigures): object => ({
+  operations,
+  bytes,
+  errors,
+  latency: latency.encode(),
+});
 
 /**
  * Works on the VM's devices, every vCPU on every one that is its own: devices are dealt out to vCPUs where there are more
@@ -47,18 +87,28 @@ export const load =
   async (boot, vm) => {
     const options = { ...LOAD_DEFAULTS, ...given };
     const ends = vm.devices.filter(({ type }) => type === 'frontend');
-    const targets: Target[] = [];
-    for (const end of ends) targets.push(await open(boot, vm, end, options));
-    const figures = noFigures();
+    const { beside } = options;
+    const jobs: Job[] = [];
+    for (const [work, mine] of [
+      [options, ends.filter(({ name }) => beside?.devices.includes(name) !== true)],
+      ...(beside === undefined ? [] : ([[beside, ends.filter(({ name }) => beside.devices.includes(name))]] as const)),
+    ] as const) {
+      const targets: Target[] = [];
+      for (const end of mine) targets.push(await open(boot, vm, end, work));
+      jobs.push({ options: work, targets, figures: noFigures() });
+    }
     let working = vm.cpus;
     const work = async (cpu: GuestCpu): Promise<void> => {
-      const mine = targets.filter((_, n) => targets.length < vm.cpus || n % vm.cpus === cpu.index);
-      if (mine.length === 0) throw new ProgramError(`VM ${vm.name} has no device`);
       // A task for each device, as the threads of one CPU.
-      const clients = mine.map((target) => {
-        const own = { ...options, seed: (options.seed * 64 + cpu.index) * 64 + target.end.dm };
-        return new LoadClient(cpu, vm, own, target.workload(cpu, own), figures);
-      });
+      const clients = jobs.flatMap((job) =>
+        job.targets
+          .filter((_, n) => job.targets.length < vm.cpus || n % vm.cpus === cpu.index)
+          .map((target) => {
+            const own = { ...job.options, seed: (job.options.seed * 64 + cpu.index) * 64 + target.end.dm };
+            return new LoadClient(cpu, vm, own, target.workload(cpu, own), job.figures);
+          }),
+      );
+      if (clients.length === 0) throw new ProgramError(`VM ${vm.name} has no device`);
       const start = await gate.ready(Number(cpu.counter()));
       await Promise.all(clients.map((client) => client.run(start)));
       working -= 1;
@@ -70,14 +120,13 @@ export const load =
     }
     await work(boot);
     while (working > 0) await boot.waitForInterrupt();
-    const costs = targets.map((target) => target.costs());
+    const costs = jobs.flatMap(({ targets }) => targets.map((target) => target.costs()));
     const sum = (of: (cost: ReturnType<Target['costs']>) => number): number => costs.reduce((a, b) => a + of(b), 0);
+    const [main, besides] = jobs.map(({ figures }) => told(figures));
     vm.report({
       kind: 'load',
-      operations: figures.operations,
-      bytes: figures.bytes,
-      errors: figures.errors,
-      latency: figures.latency.encode(),
+      ...main,
+      ...(besides === undefined ? {} : { beside: besides }),
       accesses: sum(({ accesses }) => accesses),
       notifications: sum(({ notifications }) => notifications),
       interrupts: sum(({ interrupts }) => interrupts),

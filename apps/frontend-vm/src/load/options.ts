@@ -1,21 +1,26 @@
 /** What a client does, again and again. */
 export interface LoadOptions {
-  readonly type: 'mmio' | 'block';
+  /** `network` and `console`: whatever is at the other end sends everything back. */
+  readonly type: 'mmio' | 'block' | 'network' | 'console';
   /** Operations in flight per vCPU, at most; `mmio` has one. */
   readonly depth: number;
   /** Nanoseconds between the end of an operation and the next, on average, exponentially distributed. */
   readonly think: number;
   /** Operations a second per vCPU, independent of what becomes of them; 0: a closed loop with `think`. */
   readonly rate: number;
+  /** Operations that come together, at a rate. */
+  readonly burst: number;
   /** Nanoseconds of work before what counts, and of what counts. */
   readonly warmUp: number;
   readonly duration: number;
   readonly seed: number;
-  /** `block`: bytes of a request. */
+  /** Bytes of a request, of a frame with its header, or of what is written at once. */
   readonly size: number;
   readonly pattern: 'random' | 'sequential';
   /** `block`: share of reads, 0 to 1; the others are writes. */
   readonly reads: number;
+  /** What it does at the same time on some of its devices; told apart. */
+  readonly beside?: Omit<LoadOptions, 'beside'> & { readonly devices: readonly string[] };
 }
 
 export const LOAD_DEFAULTS: LoadOptions = {
@@ -23,6 +28,7 @@ export const LOAD_DEFAULTS: LoadOptions = {
   depth: 1,
   think: 0,
   rate: 0,
+  burst: 1,
   warmUp: 2_000_000,
   duration: 20_000_000,
   seed: 1,

@@ -45,22 +45,32 @@ export class ClosedPace implements Pace {
   }
 }
 
-/** An open loop: operations come at a rate, independently of each other, whatever becomes of those before. */
+/** An open loop: bursts of operations come at a rate, independently of each other, whatever becomes of those before. */
 export class OpenPace implements Pace {
   readonly #random: Prng;
   readonly #gap: number;
   readonly #depth: number;
+  readonly #burst: number;
   #next: number;
+  /** Operations of the burst that comes next which were not taken yet. */
+  #left: number;
   #inFlight = 0;
 
   /**
-   * @param rate operations a second, on average
+   * @param rate operations a second, on average; `burst` of them come at the same time
    * @param depth in flight at most; those that come meanwhile wait, and their time counts
    */
-  constructor(random: Prng, rate: number, depth: number, start: number) {
+  constructor(
+    random: Prng,
+    { rate, burst }: { readonly rate: number; readonly burst: number },
+    depth: number,
+    start: number,
+  ) {
     this.#random = random;
-    this.#gap = 1e9 / rate;
+    this.#gap = (1e9 * burst) / rate;
     this.#depth = depth;
+    this.#burst = burst;
+    this.#left = burst;
     this.#next = start + this.#pause();
   }
 
@@ -71,7 +81,11 @@ export class OpenPace implements Pace {
   take(): number {
     const at = this.#next;
     this.#inFlight += 1;
-    this.#next = at + this.#pause();
+    this.#left -= 1;
+    if (this.#left === 0) {
+      this.#left = this.#burst;
+      this.#next = at + this.#pause();
+    }
     return at;
   }
 

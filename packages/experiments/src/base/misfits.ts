@@ -1,6 +1,7 @@
 import { type DeviceRef, deviceQueues, type RemioDev, type Topology, type Vm } from '@remio/topology';
 import type { Settings } from '../language.js';
 import { roomFor } from '../room.js';
+import { ECHOED, FAMILY, sizeOf } from '../workload-rules.js';
 import { globOf } from './topology-path.js';
 import type { Role } from './with-workload.js';
 
@@ -33,7 +34,8 @@ export function misfits(topology: Topology, roles: ReadonlyMap<string, Role>, se
   }
   if (found.length > 0 || [...roles.values()].includes('frontend')) return found;
   const names = settings.workload.vms.join(', ');
-  const message = `no VM that \`workload.vms\` (${names}) names uses a disk and serves nothing: nobody makes any load`;
+  const device = { block: 'disk', net: 'network device', console: 'console' }[FAMILY[settings.workload.type]];
+  const message = `no VM that \`workload.vms\` (${names}) names uses a ${device} and serves nothing: nobody makes any load`;
   return [{ path: 'vms', message }];
 }
 
@@ -50,9 +52,13 @@ function misfitsOf(
   const room = roomFor(workload, vm.cpus.length);
   if (end.shmem.size < room) {
     const cpus = vm.cpus.length === 1 ? '1 vCPU' : `${vm.cpus.length} vCPUs`;
-    const need = `for ${cpus} with depth ${workload.depth} and size ${workload.size} it needs ${room}`;
+    const need = `for ${cpus} with depth ${workload.depth} and size ${sizeOf(workload)} it needs ${room}`;
     const message = `shared memory ${memory?.name} of device ${end.name} has ${end.shmem.size} bytes; ${need}`;
     found.push({ path: `shared_memories.${memory?.name}.size`, message });
+  }
+  if (ECHOED.includes(workload.type) && vm.cpus.length > 1) {
+    const message = `${vm.name} has ${vm.cpus.length} vCPUs; a ${workload.type} workload has one`;
+    found.push({ path: `vms.${vm.name}.cpus`, message });
   }
   if (device?.kind !== 'builtin' || device.choice.type !== 'block' || workload.type !== 'block') return found;
   const queues = deviceQueues(device.choice);
