@@ -49,14 +49,16 @@ interface Made {
   readonly text?: string;
   readonly sensitivity?: boolean;
   readonly quick?: boolean;
+  readonly cpu?: string;
 }
 /** A shard of which nothing is made yet. */
-function begun({ index, of, text = SMALL, sensitivity = true, quick = false }: Made): GatheredShard {
+function begun({ index, of, text = SMALL, sensitivity = true, quick = false, cpu = 'a CPU' }: Made): GatheredShard {
   const plan = planOf(text);
   folders += 1;
   const path = join(directory, `shard-${folders}`);
   const note = shardNote(plan, { index, of }, sensitivity);
-  return { folder: RunFolder.create(path, plan, { environment: environmentNow(quick), shard: note }), plan };
+  const environment = { ...environmentNow(quick), cpu };
+  return { folder: RunFolder.create(path, plan, { environment, shard: note }), plan };
 }
 
 /** A shard, made. */
@@ -115,6 +117,14 @@ describe('shards', () => {
 });
 
 describe('gathered shards', () => {
+  it('are of one machine on the wall clock, and of any in virtual time', () => {
+    const text = `${SMALL}clock: wall\n`;
+    const onTwo = (made: string): string =>
+      problemsOf([begun({ index: 1, of: 2, text: made, cpu: 'one CPU' }), begun({ index: 2, of: 2, text: made })]);
+    expect(onTwo(text)).toMatch(/different machines: one CPU with .*, a CPU with .*; figures of the wall clock/);
+    expect(onTwo(SMALL)).not.toContain('machines');
+  });
+
   it('are what one run makes, to the byte, with the points that failed, in whatever order they are given', async () => {
     const plan = planOf(SMALL);
     const whole = RunFolder.create(join(directory, 'whole'), plan);
