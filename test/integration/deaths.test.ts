@@ -18,6 +18,8 @@ const seed = Number(process.env['REMIO_SEED'] ?? randomInt(2 ** 31));
 const BLOWS = 52;
 /** Pairs of a backend and a frontend with a disk. Nobody harms the first, which must not notice. */
 const PAIRS = 5;
+/** Those from here on have backends that resume: their drivers must not notice that these were lost. */
+const FIRST_RESUMED = 3;
 /** `remio up` gives a process up that it started more often than this in so many milliseconds. */
 const RESTARTS_MAX = 5;
 const RESTART_WINDOW_MS = 30_000;
@@ -40,9 +42,13 @@ function platform(arch: string): readonly string[] {
     new Prng(n).fill(bytes);
     writeFileSync(image, bytes);
     const end = `name: disk${n}, bind_key: ${n}, interrupt: 40, shmem: { memory: disk${n}, base: 0x${(0xd000_0000 + n * 4 * MiB).toString(16)} }`;
+    const onLoss = n < FIRST_RESUMED ? 'needs_reset' : 'resume';
     memories.push(`  disk${n}: { size: 4MiB }`);
     vms.push(
-      `  backend${n}: { cpus: 1, remio_devs: [{ type: backend, ${end}, device: { type: block, image: ${image} } }] }`,
+      `  backend${n}:
+    cpus: 1
+    remio_devs:
+      - { type: backend, ${end}, device: { type: block, image: ${image} }, on_backend_loss: ${onLoss} }`,
       `  guest${n}:
     cpus: 1
     remio_devs:
@@ -203,11 +209,15 @@ describe.each(['aarch64', 'riscv64'])('processes that die or stop under verified
     for (const kind of ['vcpu-off', 'driver-failed', 'io-error', 'device-broken']) {
       expect(reportsOf(ended, kind).filter(({ reason }) => kind !== 'vcpu-off' || reason !== undefined)).toEqual([]);
     }
-    // Drivers whose backends were lost have noticed; that of the pair which nobody harmed has not.
+    const resumed = rounds.filter(({ device }) => Number(String(device).replace('disk', '')) >= FIRST_RESUMED);
+    // Drivers whose backends were lost have noticed; that of the pair which nobody harmed has not, nor those of backends that
+    // resumed.
     const resets = (of: typeof rounds): number =>
       of.reduce((sum, { counters }) => sum + (counters as { readonly resets: number }).resets, 0);
     expect(resets(rounds)).toBeGreaterThan(0);
     expect(resets(unharmed)).toBe(0);
+    expect(resets(resumed)).toBe(0);
+    expect(reportsOf(ended, 'resumed').length).toBeGreaterThan(0);
     expect(Math.max(...pauses)).toBeLessThan(SILENCE_MS);
     const started = ended.stdout
       .split('\n')
