@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -81,13 +81,16 @@ class Run {
 describe.concurrent('a hypervisor that is lost under verified load', () => {
   it('reconnect: killed or stopped, it is started again, and the same processes boot their VMs anew', async () => {
     const made = platform('aarch64', 'reconnect');
-    const run = new Run(['up', made.file, ...imagesOf(made)]);
+    const recording = join(scratch, 'recording.json');
+    const run = new Run(['up', made.file, ...imagesOf(made), '--record', recording]);
     await run.verified();
     await run.strike('SIGKILL');
     await run.verified();
     await run.strike('SIGSTOP');
     await run.verified();
     await run.finish(3);
+    // Each hypervisor's recording is there.
+    for (const path of [recording, `${recording}.1`, `${recording}.2`]) expect(statSync(path).size).toBeGreaterThan(0);
   });
 
   it('reconnect, with keys: whoever attaches anew proves anew who it is', async () => {
