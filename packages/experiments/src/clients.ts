@@ -37,8 +37,10 @@ export function loadOptionsOf(
   });
   if (role === 'noisy') return optionsOf(settings.noisy);
   const devices = beside.devices === 0 ? [] : besideDevices(vm);
+  const trace = settings.trace?.vms[vm.id]?.vcpus;
   return {
     ...optionsOf(settings.workload),
+    ...(trace === undefined ? {} : { trace, pace: settings.workload.pace }),
     ...(devices.length === 0 ? {} : { beside: { ...optionsOf(beside), devices } }),
   };
 }

@@ -21,4 +21,5 @@ export * from './shards.js';
 export * from './shipped.js';
 export * from './statistics.js';
 export * from './summary.js';
+export { type Trace, textOfTrace } from './trace.js';
 export * from './usl.js';

@@ -3,6 +3,7 @@ import { fields } from '@remio/topology';
 import { LINK, MEDIUM } from '@remio/world';
 import { z } from 'zod';
 import type { RawTopology } from './base/base-topology.js';
+import type { Trace } from './trace.js';
 import { checkWorkload, ECHOED, WORKLOAD_TYPES } from './workload-rules.js';
 
 const { atMost, cost, duration, from, hertz, size } = fields;
@@ -48,6 +49,8 @@ export const workloadSchema = z.strictObject({
   rate: perSecond
     .default(0)
     .describe('Operations a second per vCPU and device, whatever becomes of them; 0: closed loop'),
+  recording: z.string().optional().describe('A recording of `remio up --record`, from this file; of type replay'),
+  pace: z.enum(['recorded', 'asap']).default('recorded').describe('Of a replay: when accesses come'),
   burst: from(1, 256).default(1).describe('Operations that come together, with a rate'),
   vms: patterns.default(['*']).describe('With a base topology: the frontends that do it'),
 });
@@ -114,6 +117,16 @@ export const settingsSchema = z
       }
     }
     const { platform, workload, beside, noisy } = settings;
+    for (const section of ['beside', 'noisy'] as const) {
+      if (settings[section].type !== 'replay') continue;
+      const message = 'only what is measured can be a replay';
+      context.addIssue({ code: 'custom', path: [section, 'type'], message });
+    }
+    if ((workload.type === 'replay') !== (workload.recording !== undefined)) {
+      const message =
+        'a workload of type replay names its recording, and no other does: { type: replay, recording: FILE }';
+      context.addIssue({ code: 'custom', path: ['workload', 'type'], message });
+    }
     const used = [workload, ...(beside.devices > 0 ? [beside] : []), ...(noisy.frontends > 0 ? [noisy] : [])];
     const single = used.find(({ type }) => ECHOED.includes(type));
     if (platform.vcpus > 1 && single !== undefined) {
@@ -125,6 +138,8 @@ export const settingsSchema = z
 export interface Settings extends z.output<typeof settingsSchema> {
   /** The topology that the point is made of; absent: `platform` describes it. */
   readonly base?: RawTopology;
+  /** What is replayed. */
+  readonly trace?: Trace;
 }
 
 const SECTIONS = {

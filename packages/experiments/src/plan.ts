@@ -17,6 +17,7 @@ import {
 } from './language.js';
 import { platformOf } from './platform.js';
 import { type Path, YamlSource } from './source.js';
+import type { Trace } from './trace.js';
 import { ECHOED } from './workload-rules.js';
 
 /** One dimension of a sweep. */
@@ -238,12 +239,44 @@ class PointMaker {
       return 'malformed';
     }
     if (!this.#real(parsed.data, place)) return undefined;
+    const traced = this.#traced(parsed.data, base, place);
+    if (traced === undefined) return undefined;
     const last = [...places.values()].at(-1) ?? (base === undefined ? ['platform'] : ['base']);
     if (!this.#fits(raw, base, topology, place)) return undefined;
     if (base === undefined) return { settings: parsed.data, last, sets: [] };
     const made = this.#bases.make(base, places.get(BASE_PARAMETER) ?? ['base'], topology);
     if (made === undefined) return undefined;
-    return { settings: { ...parsed.data, base: { file: made.file, text: made.text } }, last, sets: made.sets };
+    return {
+      settings: { ...parsed.data, ...traced, base: { file: made.file, text: made.text } },
+      last,
+      sets: made.sets,
+    };
+  }
+
+  /** What is to be replayed, if anything; undefined if it cannot be. */
+  #traced(
+    { workload }: Settings,
+    base: string | undefined,
+    place: (path: Path) => Path,
+  ): { readonly trace?: Trace } | undefined {
+    const { recording, pace } = workload;
+    if (recording === undefined) return {};
+    const at = place(['workload', 'recording']);
+    const refuse = (message: string): undefined => {
+      this.#tell(at, message, message);
+      return undefined;
+    };
+    if (this.#file.clock === 'wall') return refuse('a replay is for virtual time; write `clock: virtual`');
+    if (base === undefined)
+      return refuse('a recording is replayed on the topology that it was made of: name it, `base: FILE`');
+    const trace = this.#bases.trace(recording);
+    if (!trace.ok) return refuse(trace.error);
+    if (pace === 'recorded' && !trace.value.timed) {
+      return refuse(
+        `${recording} does not say when accesses were made, as those of profile reference: write \`pace: asap\``,
+      );
+    }
+    return { trace: trace.value };
   }
 
   /** Whether there is another end for what is sent. */

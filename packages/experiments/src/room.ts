@@ -16,6 +16,7 @@ export function roomFor(work: Pick<Settings['workload'], 'type' | 'size' | 'dept
   const { type, depth } = work;
   switch (type) {
     case 'mmio':
+    case 'replay':
       return 16 * PAGE;
     case 'block':
       return up(vcpus * (depth * (up(sizeOf(work), PAGE) + 512) + 32 * PAGE), PAGE);

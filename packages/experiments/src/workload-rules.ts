@@ -1,9 +1,11 @@
 /** What a workload's operations are. */
-export const WORKLOAD_TYPES = ['mmio', 'block', 'network', 'console'] as const;
+export const WORKLOAD_TYPES = ['mmio', 'block', 'network', 'console', 'replay'] as const;
 export type WorkloadType = (typeof WORKLOAD_TYPES)[number];
+type Family = 'block' | 'net' | 'console';
 
-/** Device that a workload is made on. */
-export const FAMILY: Readonly<Record<WorkloadType, 'block' | 'net' | 'console'>> = {
+/** Device that a workload is made on; of a described platform, for what is recorded is so with a topology. */
+export const FAMILY: Readonly<Record<WorkloadType, Family>> = {
+  replay: 'block',
   mmio: 'block',
   block: 'block',
   network: 'net',
@@ -14,6 +16,7 @@ export const FAMILY: Readonly<Record<WorkloadType, 'block' | 'net' | 'console'>>
 const SIZES: Readonly<
   Record<WorkloadType, { readonly usual: number; readonly least: number; readonly most: number; readonly unit: number }>
 > = {
+  replay: { usual: 4, least: 1, most: 1 << 20, unit: 1 },
   mmio: { usual: 4, least: 1, most: 1 << 20, unit: 1 },
   block: { usual: 4096, least: 512, most: 1 << 20, unit: 512 },
   // An Ethernet frame with its header, without a frame check sequence.
@@ -42,6 +45,7 @@ export function checkWorkload(work: Sized): readonly { readonly field: string; r
   const found: { readonly field: string; readonly message: string }[] = [];
   if (size < least || size > most || size % unit !== 0) {
     const message = {
+      replay: 'a recording says itself how much it accesses: leave it out',
       mmio: 'expected 1 byte to 1MiB; a register read does not heed it',
       block: 'expected 512 bytes to 1MiB, in sectors',
       network: 'expected a frame of 60 to 1514 bytes: its header, and what an MTU of 1500 lets through',

@@ -4,6 +4,7 @@ import { Histogram } from '@remio/telemetry/histogram';
 import { VcpuTimer } from '@remio/virtio-driver';
 import type { LoadOptions } from './options.js';
 import { ClosedPace, OpenPace, type Pace } from './pace.js';
+import { TracePace } from './replay-workload.js';
 
 /** What a client did in the time that counts. */
 export interface LoadFigures {
@@ -83,7 +84,7 @@ export class LoadClient {
         this.#inFlight += came.length;
         this.#vm.spent('driver-request', came.length);
         await this.#workload.make(came, ended);
-      } else if (now >= to && this.#inFlight === 0) return;
+      } else if ((now >= to || pace.due === undefined) && this.#inFlight === 0) return;
       const more = await this.#workload.look?.();
       if (this.#moved || more === true) continue;
       const { due } = pace;
@@ -94,7 +95,8 @@ export class LoadClient {
   }
 
   #pace(start: number): Pace {
-    const { seed, depth, think, rate, burst } = this.#options;
+    const { type, seed, depth, think, rate, burst, trace, pace } = this.#options;
+    if (type === 'replay') return new TracePace(trace?.[this.#cpu.index] ?? [], pace !== 'asap', start);
     const random = new Prng(seed);
     const most = Math.min(depth, this.#workload.depth);
     return rate > 0 ? new OpenPace(random, { rate, burst }, most, start) : new ClosedPace(random, most, think, start);

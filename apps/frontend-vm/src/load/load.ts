@@ -6,6 +6,7 @@ import { LoadClient, type LoadFigures, noFigures, type Workload } from './client
 import { consoleWorkload } from './console-workload.js';
 import { networkWorkload } from './net-workload.js';
 import { LOAD_DEFAULTS, type LoadOptions, noGate, type StartGate } from './options.js';
+import { replayWorkload } from './replay-workload.js';
 import { blockWorkload, mmioWorkload } from './workloads.js';
 
 /** A device, brought up, and what makes a vCPU's workload on it. */
@@ -29,6 +30,8 @@ async function open(boot: GuestCpu, vm: GuestVm, end: GuestDeviceEnd, options: L
   // Three descriptors a request, where there are no indirect ones.
   const queueSize = Math.min(1024, powerOfTwo(4 * options.depth));
   switch (options.type) {
+    case 'replay':
+      return { end, workload: (cpu) => replayWorkload(cpu, options.trace?.[cpu.index] ?? []), costs: () => NO_COSTS };
     case 'mmio':
       return { end, workload: (cpu) => mmioWorkload(cpu, end), costs: () => NO_COSTS };
     case 'block': {
@@ -94,7 +97,9 @@ export const load =
       ...(beside === undefined ? [] : ([[beside, ends.filter(({ name }) => beside.devices.includes(name))]] as const)),
     ] as const) {
       const targets: Target[] = [];
-      for (const end of mine) targets.push(await open(boot, vm, end, work));
+      // A trace names the registers of all devices: each vCPU has one.
+      const opened = work.type === 'replay' ? mine.slice(0, 1) : mine;
+      for (const end of opened) targets.push(await open(boot, vm, end, work));
       jobs.push({ options: work, targets, figures: noFigures() });
     }
     let working = vm.cpus;
@@ -102,7 +107,7 @@ export const load =
       // A task for each device, as the threads of one CPU.
       const clients = jobs.flatMap((job) =>
         job.targets
-          .filter((_, n) => job.targets.length < vm.cpus || n % vm.cpus === cpu.index)
+          .filter((_, n) => job.options.type === 'replay' || job.targets.length < vm.cpus || n % vm.cpus === cpu.index)
           .map((target) => {
             const own = { ...job.options, seed: (job.options.seed * 64 + cpu.index) * 64 + target.end.dm };
             return new LoadClient(cpu, vm, own, target.workload(cpu, own), job.figures);

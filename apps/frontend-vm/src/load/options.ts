@@ -1,7 +1,17 @@
+/** A register access that was recorded. Plain data: numbers of 64 bits as `0x…`. */
+export interface TracedAccess {
+  /** Nanoseconds since the first access of the recording; 0 if nobody knows. */
+  readonly at: number;
+  readonly address: string;
+  readonly width: 1 | 2 | 4 | 8;
+  /** What a store writes; absent: a load. */
+  readonly value?: string;
+}
+
 /** What a client does, again and again. */
 export interface LoadOptions {
   /** `network` and `console`: whatever is at the other end sends everything back. */
-  readonly type: 'mmio' | 'block' | 'network' | 'console';
+  readonly type: 'mmio' | 'block' | 'network' | 'console' | 'replay';
   /** Operations in flight per vCPU, at most; `mmio` has one. */
   readonly depth: number;
   /** Nanoseconds between the end of an operation and the next, on average, exponentially distributed. */
@@ -19,6 +29,9 @@ export interface LoadOptions {
   readonly pattern: 'random' | 'sequential';
   /** `block`: share of reads, 0 to 1; the others are writes. */
   readonly reads: number;
+  /** `replay`: by vCPU, what it accesses; and whether at the recorded times, or as fast as it goes. */
+  readonly trace?: readonly (readonly TracedAccess[])[];
+  readonly pace?: 'recorded' | 'asap';
   /** What it does at the same time on some of its devices; told apart. */
   readonly beside?: Omit<LoadOptions, 'beside'> & { readonly devices: readonly string[] };
 }

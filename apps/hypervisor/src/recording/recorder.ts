@@ -29,7 +29,7 @@ type OwnInput = Extract<CoreInput, { kind: 'vm-lost' | 'vm-attached' | 'tick' | 
  */
 export class Recorder {
   readonly #machine: RecordedMachine;
-  /** Whether the time of an access matters. */
+  /** Whether the times of accesses are told: where there are deadlines they matter, and a replay of the load wants them. */
   readonly #timed: boolean;
   readonly #view: VectorView;
   readonly #writer = new VectorWriter();
@@ -39,7 +39,8 @@ export class Recorder {
   constructor(machine: RecordedMachine) {
     const { arch, config } = machine;
     this.#machine = machine;
-    this.#timed = config.vms.some((vm) => vm.devices.some((end) => end.deadline !== undefined));
+    const hasDeadlines = config.vms.some((vm) => vm.devices.some((end) => end.deadline !== undefined));
+    this.#timed = machine.profile === 'hardened' || hasDeadlines;
     this.#view = new VectorView(arch, config.cpus, config.slots);
   }
 

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { err, ok, type Result } from '@remio/base';
 import {
@@ -10,6 +10,7 @@ import {
   renderDiagnostics,
 } from '@remio/topology';
 import { parse, stringify } from 'yaml';
+import { readTrace, textOfTrace } from '../trace.js';
 import { isMapping } from './topology-path.js';
 
 /** A topology file that an experiment starts from. */
@@ -21,15 +22,35 @@ export interface BaseFile {
   readonly text: string;
 }
 
-/** Finds the topology that an experiment names, or says why it cannot. */
-export type BaseReader = (name: string) => Result<BaseFile, string>;
+/** Finds the topology or recording that an experiment names, or says why it cannot. */
+export type BaseReader = (name: string, what: 'topology' | 'recording') => Result<BaseFile, string>;
+
+/** Bytes of a recording, at most. */
+const RECORDING_BYTES_MAX = 256 * 1024 * 1024;
+
+/** Of a recording an experiment keeps the accesses alone. */
+function readRecording(name: string, file: string): Result<BaseFile, string> {
+  try {
+    const { size } = statSync(file);
+    if (size > RECORDING_BYTES_MAX) {
+      return err(
+        `${file} has ${size} bytes; a recording here has at most ${RECORDING_BYTES_MAX}: record a shorter time`,
+      );
+    }
+    const trace = readTrace(name, readFileSync(file, 'utf8'));
+    return trace.ok ? ok({ name, file, text: textOfTrace(trace.value) }) : trace;
+  } catch (error) {
+    return err(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
 
 /** Reads the topologies that an experiment's file names: paths count from where it lies. */
 export const basesBeside =
   (experiment: string): BaseReader =>
-  (name) => {
+  (name, what) => {
     const file = resolve(dirname(experiment), name);
-    if (!existsSync(file)) return err(`there is no file ${file}; give the path of a topology, from this file`);
+    if (!existsSync(file)) return err(`there is no file ${file}; give the path of a ${what}, from this file`);
+    if (what === 'recording') return readRecording(name, file);
     const text = placeOfTopology(file).readText(file);
     return text.ok ? ok({ name, file, text: text.value }) : text;
   };

@@ -1,6 +1,7 @@
 import { type DeviceRef, deviceQueues, type RemioDev, type Topology, type Vm } from '@remio/topology';
 import type { Settings } from '../language.js';
 import { roomFor } from '../room.js';
+import { traceMisfits } from '../trace.js';
 import { ECHOED, FAMILY, sizeOf } from '../workload-rules.js';
 import { globOf } from './topology-path.js';
 import type { Role } from './with-workload.js';
@@ -32,6 +33,8 @@ export function misfits(topology: Topology, roles: ReadonlyMap<string, Role>, se
       found.push({ path: `${section}.vms`, message });
     }
   }
+  const { trace } = settings;
+  if (trace !== undefined) found.push(...traceMisfits(topology, settings.workload.recording ?? '', trace));
   if (found.length > 0 || [...roles.values()].includes('frontend')) return found;
   const names = settings.workload.vms.join(', ');
   const device = { block: 'disk', net: 'network device', console: 'console' }[FAMILY[settings.workload.type]];

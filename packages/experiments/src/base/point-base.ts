@@ -1,4 +1,6 @@
+import { err, ok, type Result } from '@remio/base';
 import type { Path, YamlSource } from '../source.js';
+import { readTrace, type Trace } from '../trace.js';
 import { type BaseFile, type BaseReader, dataOfBase, type RawTopology, textOf } from './base-topology.js';
 import { type Place, setAt } from './topology-path.js';
 
@@ -23,6 +25,8 @@ export class PointBases {
   readonly #read: BaseReader;
   /** By name; undefined: it is no good. */
   readonly #known = new Map<string, { readonly base: BaseFile; readonly data: unknown } | undefined>();
+  /** By name: recordings that are replayed. */
+  readonly #traces = new Map<string, Result<{ readonly file: BaseFile; readonly trace: Trace }, string>>();
   readonly #told = new Set<string>();
 
   constructor(source: YamlSource, read: BaseReader) {
@@ -31,7 +35,20 @@ export class PointBases {
   }
 
   get files(): readonly BaseFile[] {
-    return [...this.#known.values()].flatMap((known) => (known === undefined ? [] : [known.base]));
+    const topologies = [...this.#known.values()].flatMap((known) => (known === undefined ? [] : [known.base]));
+    return [...topologies, ...[...this.#traces.values()].flatMap((read) => (read.ok ? [read.value.file] : []))];
+  }
+
+  /** A recording, by the name that the experiment gives it; or why it is none. */
+  trace(name: string): Result<Trace, string> {
+    let known = this.#traces.get(name);
+    if (known === undefined) {
+      const file = this.#read(name, 'recording');
+      const trace = file.ok ? readTrace(name, file.value.text) : file;
+      known = file.ok && trace.ok ? ok({ file: file.value, trace: trace.value }) : err(trace.ok ? '' : trace.error);
+      this.#traces.set(name, known);
+    }
+    return known.ok ? ok(known.value.trace) : known;
   }
 
   /**
@@ -61,7 +78,7 @@ export class PointBases {
   }
 
   #open(name: string, at: Path): { readonly base: BaseFile; readonly data: unknown } | undefined {
-    const read = this.#read(name);
+    const read = this.#read(name, 'topology');
     if (!read.ok) {
       this.#tell(at, read.error);
       return undefined;
