@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { EXPORT_MARK, type ExportFile, exportBao } from '@remio/bao';
+import { makeDirectories } from '@remio/host-io';
 import { BUILTIN_PROGRAMS, parseTopology, placeOfTopology, type RuleId, renderDiagnostics } from '@remio/topology';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 import { readInput } from './input-file.js';
@@ -65,7 +66,7 @@ function writeFiles(directory: string, files: readonly ExportFile[], force: bool
     throw new CommandError(message, EXIT.USAGE);
   }
   try {
-    mkdirSync(directory, { recursive: true });
+    makeDirectories(directory);
     for (const { name, text } of files) writeFileSync(join(directory, name), text);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -1,9 +1,10 @@
-import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { err } from '@remio/base';
+import { makeDirectories } from '@remio/host-io';
 import { peerKeys, protectionOf } from '@remio/hypervisor';
 import { type MetricsAddress, showAddress } from '@remio/metrics';
 import { OBSERVER } from '@remio/protocol';
@@ -227,7 +228,7 @@ function keepRecording(path: string | undefined): void {
 }
 
 function copyLogs(from: string, to: string): void {
-  mkdirSync(to, { recursive: true });
+  makeDirectories(to);
   for (const name of readdirSync(from)) if (name.endsWith('.log')) cpSync(join(from, name), join(to, name));
 }
 

@@ -1,7 +1,8 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { err, ok } from '@remio/base';
+import { makeDirectories } from '@remio/host-io';
 import type { BaseReader } from './base/base-topology.js';
 import { FRAME_HOPS, type Outcome, PROCESS_GROUPS, type Run } from './outcome.js';
 import type { Plan } from './plan.js';
@@ -72,7 +73,7 @@ export class RunFolder {
   /** Makes a folder for a plan. @throws Error if it cannot be made */
   static create(path: string, plan: Plan, options: FolderOptions = {}): RunFolder {
     const { environment = environmentNow(false), shard } = options;
-    mkdirSync(join(path, 'platforms'), { recursive: true });
+    makeDirectories(join(path, 'platforms'));
     if (shard !== undefined) writeFileSync(join(path, FILE.shard), `${JSON.stringify(shard, null, 2)}\n`);
     writeFileSync(join(path, FILE.experiment), plan.text);
     writeFileSync(join(path, FILE.environment), `${JSON.stringify(environment, null, 2)}\n`);
@@ -165,7 +166,7 @@ export class RunFolder {
   }
 
   writeReport(html: string, plots: readonly { readonly name: string; readonly svg: string }[]): void {
-    mkdirSync(join(this.path, 'plots'), { recursive: true });
+    makeDirectories(join(this.path, 'plots'));
     for (const { name, svg } of plots) writeFileSync(join(this.path, 'plots', `${name}.svg`), svg);
     writeFileSync(this.reportFile, html);
   }

@@ -3,6 +3,7 @@ export * from './capture-file.js';
 export * from './file-storage.js';
 export { HybridVsock } from './hybrid-vsock.js';
 export * from './landing-socket.js';
+export { makeDirectories } from './make-directories.js';
 export { NodeStream } from './node-stream.js';
 export * from './shared-directory.js';
 export { openEndpoint, STDIO_VARIABLE, type StreamEndpoint } from './stream-source.js';

@@ -1,5 +1,6 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { makeDirectories } from '@remio/host-io';
 import { CommandError, EXIT } from '../exit-codes.js';
 import type { RenderedFile } from './plan.js';
 
@@ -12,7 +13,7 @@ export function writeRendered(
   try {
     for (const { name, text } of files) {
       const path = join(output, name);
-      mkdirSync(dirname(path), { recursive: true });
+      makeDirectories(dirname(path));
       writeFileSync(path, text);
     }
   } catch (error) {
