@@ -34,6 +34,18 @@ export default defineConfig({
       {
         ...shared,
         test: {
+          // On a Docker engine, for which they wait most of the time: `npm test` runs them beside all others.
+          name: 'containers',
+          sequence: { groupOrder: 2 },
+          include: ['test/containers/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        ...shared,
+        test: {
           // Platforms of several processes, which have the machine to themselves: one file after the other.
           name: 'integration',
           sequence: { groupOrder: 1 },

@@ -3,10 +3,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { docker, hasEngine } from './docker.js';
-import { freePort } from './free-port.js';
+import { docker, hasEngine } from '../integration/docker.js';
+import { freePort } from '../integration/free-port.js';
+import { remio, root } from '../integration/run-remio.js';
 import { Prometheus, until as within } from './prometheus.js';
-import { remio, root } from './run-remio.js';
 
 const GUESTS = ['guest0', 'guest1', 'guest2', 'guest3'];
 const page = readFileSync(join(root, 'docs', 'operations.md'), 'utf8');

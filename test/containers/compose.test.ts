@@ -3,10 +3,10 @@ import { chownSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } fro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { docker, hasEngine } from './docker.js';
-import { freePort } from './free-port.js';
+import { docker, hasEngine } from '../integration/docker.js';
+import { freePort } from '../integration/free-port.js';
+import { root } from '../integration/run-remio.js';
 import { Prometheus, until as within } from './prometheus.js';
-import { root } from './run-remio.js';
 
 const main = join(root, 'apps', 'cli', 'dist', 'main.js');
 const PROJECT = `remio-test-${process.pid}`;
