@@ -210,11 +210,10 @@ describe.each(['aarch64', 'riscv64'])('processes that die or stop under verified
       expect(reportsOf(ended, kind).filter(({ reason }) => kind !== 'vcpu-off' || reason !== undefined)).toEqual([]);
     }
     const resumed = rounds.filter(({ device }) => Number(String(device).replace('disk', '')) >= FIRST_RESUMED);
-    // Drivers whose backends were lost have noticed; that of the pair which nobody harmed has not, nor those of backends that
-    // resumed.
+    // The driver of the pair which nobody harmed has noticed nothing, nor have those of backends that resumed. (Others have if a
+    // loss fell into their work, and not between two rounds of it.)
     const resets = (of: typeof rounds): number =>
       of.reduce((sum, { counters }) => sum + (counters as { readonly resets: number }).resets, 0);
-    expect(resets(rounds)).toBeGreaterThan(0);
     expect(resets(unharmed)).toBe(0);
     expect(resets(resumed)).toBe(0);
     expect(reportsOf(ended, 'resumed').length).toBeGreaterThan(0);
