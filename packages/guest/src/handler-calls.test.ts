@@ -101,4 +101,17 @@ describe('a hypercall of an interrupt handler', () => {
     await settle();
     expect([lives, seat.run(100)]).toEqual([1, { kind: 'host' }]);
   });
+
+  it('that fails before it awaits anything ends its vCPU with the reason, and nothing else', () => {
+    const seat = seatWith((cpu) => {
+      void cpu.hypercall([1n]);
+      throw new Error('no such thing');
+    });
+    seat.onHypercall = ({ pc }) => seat.complete({ kind: 'hypercall', registers: ANSWER, pc: pc + 4n });
+    seat.raise(IRQ);
+    expect(seat.run(100)).toMatchObject({
+      kind: 'off',
+      reason: expect.stringMatching(/interrupt 40: .*no such thing/),
+    });
+  });
 });

@@ -394,7 +394,13 @@ export class ProgramSeat implements Seat, GuestCpu {
     // What was asked for before the handler goes on after it.
     this.#swap();
     const life = this.#life;
-    const running = handler(irq);
+    let running: Answer<void>;
+    try {
+      running = handler(irq);
+    } catch (error) {
+      this.#handlerFailed(error);
+      return true;
+    }
     // The vCPU was switched off by a hypercall of the handler.
     if (life !== this.#life) return true;
     if (running === undefined) {

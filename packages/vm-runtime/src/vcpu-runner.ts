@@ -50,7 +50,8 @@ export class VcpuRunner implements RunnableVcpus {
     this.#scheduler = scheduler(this);
     for (const slot of this.#slots) {
       slot.seat.onRunnable = () => this.#wake(slot);
-      slot.seat.onHypercall = (frame) => this.#hypercall(slot, frame);
+      // Not from leases: records that a frame brought together are to be taken together, before anything follows from one.
+      if (slot.leases === undefined) slot.seat.onHypercall = (frame) => this.#hypercall(slot, frame);
     }
   }
 
