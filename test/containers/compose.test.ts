@@ -1,7 +1,10 @@
 import { spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { chownSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Prng } from '@remio/base';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { docker, hasEngine } from '../integration/docker.js';
 import { freePort } from '../integration/free-port.js';
@@ -10,6 +13,11 @@ import { Prometheus, until as within } from './prometheus.js';
 
 const main = join(root, 'apps', 'cli', 'dist', 'main.js');
 const PROJECT = `remio-test-${process.pid}`;
+/** Another run with the same one chooses the same victims, ways and pauses: `REMIO_SEED=…`. */
+const seed = Number(process.env['REMIO_SEED'] ?? randomInt(2 ** 31));
+/** Blows against containers, and the services whose containers are struck. */
+const BLOWS = 10;
+const VICTIMS = ['disks', 'lan', 'frontend'] as const;
 const GUESTS = ['guest0', 'guest1', 'guest2', 'guest3'];
 
 let port = 0;
@@ -154,6 +162,33 @@ describe.skipIf(!hasEngine('compose'))('npm run compose', () => {
     expect(await query('sum(remio_mismatches_total)')).toEqual(faults);
     expect(await query('remio_vm_restarts_total{vm="lan"}', 'vm')).toEqual(new Map([['lan', 0]]));
   }, 240_000);
+
+  it(`loses nothing by ${BLOWS} blows at random moments: seed ${seed}`, async () => {
+    console.log(`REMIO_SEED=${seed} npx vitest run --project containers test/containers/compose.test.ts`);
+    const prng = new Prng(seed);
+    const struck: string[] = [];
+    for (let blow = 0; blow < BLOWS; blow += 1) {
+      const service = VICTIMS[prng.below(VICTIMS.length)] ?? 'disks';
+      // One that is not running has process id 0, which is everybody in this test's group.
+      const mine = containers().filter((each) => each.service === service && each.state.Pid > 0);
+      const victim = mine[prng.below(mine.length)];
+      const killed = prng.below(3) > 0;
+      if (victim === undefined) throw new Error(`no container of ${service} runs`);
+      await sleep(prng.below(1500));
+      if (killed) process.kill(victim.state.Pid, 'SIGKILL');
+      else {
+        process.kill(victim.state.Pid, 'SIGSTOP');
+        await sleep(200 + prng.below(600));
+        process.kill(victim.state.Pid, 'SIGCONT');
+      }
+      struck.push(`${service} ${killed ? 'killed' : 'stopped for a while'}`);
+      await moreVerified('disk');
+      await moreVerified('net');
+    }
+    console.log(struck.join(', '));
+    // Counts end with their process, but Prometheus has seen them.
+    expect([...(await query('max_over_time(remio_mismatches_total[30m]) > 0', 'vm', 'device'))]).toEqual([]);
+  }, 600_000);
 
   it('ends accesses to a frozen backend at their deadline, raises alerts, and takes it again', async () => {
     const { restarts } = containerOf('lan');
