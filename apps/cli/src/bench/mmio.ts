@@ -41,7 +41,7 @@ export const mmio: Bench = {
         figure: showDuration(median(ours)),
         floor: showDuration(median(floors)),
         ratio: median(ratios),
-        bar: 'at most 1.5',
+        bar: 'at most 1.25',
       })),
       notes: variants.map(({ what, ratios }) => `ratios of the runs, ${what}: ${ratioList(ratios)}`),
       data: Object.fromEntries(
