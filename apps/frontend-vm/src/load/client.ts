@@ -85,8 +85,9 @@ export class LoadClient {
         this.#vm.spent('driver-request', came.length);
         await this.#workload.make(came, ended);
       } else if ((now >= to || pace.due === undefined) && this.#inFlight === 0) return;
-      const more = await this.#workload.look?.();
-      if (this.#moved || more === true) continue;
+      // Not awaited where there is none: the tasks of a vCPU would take other turns.
+      const more = this.#workload.look !== undefined && (await this.#workload.look());
+      if (this.#moved || more) continue;
       const { due } = pace;
       // What is in flight ends by an interrupt; what is due, by the clock.
       if (due === undefined || (this.#now() >= to && this.#inFlight > 0)) await cpu.waitForInterrupt();

@@ -98,8 +98,8 @@ export const load =
     ] as const) {
       const targets: Target[] = [];
       // A trace names the registers of all devices: each vCPU has one.
-      const opened = work.type === 'replay' ? mine.slice(0, 1) : mine;
-      for (const end of opened) targets.push(await open(boot, vm, end, work));
+      const used = work.type === 'replay' ? mine.slice(0, 1) : mine;
+      for (const end of used) targets.push(await open(boot, vm, end, work));
       jobs.push({ options: work, targets, figures: noFigures() });
     }
     let working = vm.cpus;
