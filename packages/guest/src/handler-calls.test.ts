@@ -114,4 +114,18 @@ describe('a hypercall of an interrupt handler', () => {
       reason: expect.stringMatching(/interrupt 40: .*no such thing/),
     });
   });
+
+  it('that fails after its vCPU began anew harms the old life only', async () => {
+    const symbols = new SymbolTable(ENTRY);
+    const other = symbols.add(() => new Promise<void>(() => {}));
+    const seat = seatWith((cpu) => {
+      void cpu.hypercall([1n]);
+      throw new Error('too late');
+    }, symbols);
+    seat.onHypercall = () => seat.start(other, 0n);
+    seat.raise(IRQ);
+    expect(seat.run(100)).toEqual({ kind: 'host' });
+    await settle();
+    expect(seat.run(100)).toEqual({ kind: 'host' });
+  });
 });

@@ -394,11 +394,13 @@ export class ProgramSeat implements Seat, GuestCpu {
     // What was asked for before the handler goes on after it.
     this.#swap();
     const life = this.#life;
+    // Of this life: the next one has its own.
+    const failed = this.#handlerFailed;
     let running: Answer<void>;
     try {
       running = handler(irq);
     } catch (error) {
-      this.#handlerFailed(error);
+      failed(error);
       return true;
     }
     // The vCPU was switched off by a hypercall of the handler.
