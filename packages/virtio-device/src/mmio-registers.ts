@@ -463,7 +463,7 @@ export class MmioRegisters {
       this.#trace('4.2.3.3', `a notification of queue ${index}, which does not run`);
       return;
     }
-    queue.counters.notifications += 1;
+    queue.notified();
     this.device.notify(index);
   }
 

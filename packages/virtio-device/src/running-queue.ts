@@ -62,6 +62,11 @@ export class RunningQueue implements DeviceQueue {
     this.#size = queue.size;
   }
 
+  notified(): void {
+    this.counters.notifications += 1;
+    this.#queue?.notified();
+  }
+
   pop(): Popped {
     const queue = this.#queue;
     if (queue === undefined) return EMPTY;

@@ -103,6 +103,10 @@ export class PackedDeviceQueue implements DeviceQueue {
     return this.#error;
   }
 
+  notified(): void {
+    this.#memory.afresh(this.#descriptorAt(this.#avail), PDESC_SIZE);
+  }
+
   pop(): Popped {
     if (this.#error !== undefined) return { kind: 'broken', error: this.#error };
     const memory = this.#memory;

@@ -112,6 +112,10 @@ export class SplitDeviceQueue implements DeviceQueue {
     return this.#error;
   }
 
+  notified(): void {
+    this.#memory.afresh(this.#areas.avail, AVAIL_RING);
+  }
+
   pop(): Popped {
     if (this.#error !== undefined) return { kind: 'broken', error: this.#error };
     const memory = this.#memory;

@@ -63,6 +63,11 @@ export interface DeviceQueue {
   /** Chains popped and not yet pushed. */
   readonly inFlight: number;
   readonly error: QueueError | undefined;
+  /**
+   * The driver has notified: what was seen of the ring before says nothing of what it offers now. Without this a look that
+   * was under way could find the ring as empty as it was before, of a driver that will not notify again.
+   */
+  notified(): void;
   pop(): Popped;
   /**
    * Returns a chain to the driver with `written` bytes written. With IN_ORDER the driver sees it when those popped

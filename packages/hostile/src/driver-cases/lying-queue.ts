@@ -65,6 +65,10 @@ export class LyingQueue implements DeviceQueue {
     return !this.#plays('silent');
   }
 
+  notified(): void {
+    this.#queue.notified();
+  }
+
   /** The driver notified. */
   kicked(): void {
     this.#kicked = true;

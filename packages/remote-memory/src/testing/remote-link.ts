@@ -44,12 +44,13 @@ export class RemoteLink {
     return true;
   }
 
-  /** One message reaches the device, which goes on, one step. */
-  moveBack(): boolean {
+  /** One message reaches the device, which goes on, one step: with whatever else `happens` before it is over. */
+  moveBack(happens: () => void = () => {}): boolean {
     const message = this.#toDevice.shift();
     if (message === undefined) return false;
     const wrong = this.memory.receive(message);
     assert(wrong === undefined, `the device understands: ${wrong}`);
+    happens();
     this.endStep();
     return true;
   }

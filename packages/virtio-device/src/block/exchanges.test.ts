@@ -71,6 +71,29 @@ describe.each(rings)('what a disk costs whose driver is on another host: %s', (_
     expect(disk0.link?.memory.counters).toMatchObject({ fetches: 2, writes: 1 });
   });
 
+  it.each(['before the step of an answer that came earlier is over', 'while a look at the ring is under way'] as const)(
+    'hears a notification %s, though that look finds the ring empty',
+    (when) => {
+      const { bench: disk0 } = bench(features);
+      const { link } = disk0;
+      const offered = (sector: number): void =>
+        disk0.offerTogether(0, [{ readable: [header(VIRTIO_BLK_T_IN, sector)], room: [512, 1] }], false);
+      offered(0);
+      // The first look finds the request; the second takes its answer along, and nothing more is there yet.
+      for (const look of [1, 2]) {
+        link?.endStep();
+        expect(link?.memory.counters.fetches).toBe(look);
+        while (link?.moveOut() === true);
+        if (look === 1) link?.moveBack(() => disk0.catchUp());
+      }
+      disk0.returned(0);
+      if (when === 'while a look at the ring is under way') offered(1);
+      else expect(link?.moveBack(() => offered(1))).toBe(true);
+      disk0.settle();
+      expect(disk0.returned(0).map(({ bytes }) => [...bytes])).toEqual([[...disk().subarray(512, 1024), 0]]);
+    },
+  );
+
   it('an idle disk exchanges nothing', () => {
     const { bench: disk0 } = bench(features);
     disk0.offerTogether(0, [{ readable: [header(VIRTIO_BLK_T_IN, 0)], room: [512, 1] }]);

@@ -66,13 +66,15 @@ export class DeviceBench {
     this.registers.write(offset, 4, BigInt(value));
   }
 
+  /** Runs what the device put off. */
+  catchUp(): void {
+    for (let work = this.#deferred.shift(); work !== undefined; work = this.#deferred.shift()) work();
+  }
+
   /** Runs what the device put off, and lets memory arrive, until nothing is left to do. */
   settle(): void {
-    for (;;) {
-      const work = this.#deferred.shift();
-      if (work !== undefined) work();
-      else if (this.link?.move() !== true && this.delayed?.deliver() !== true) return;
-    }
+    do this.catchUp();
+    while (this.link?.move() === true || this.delayed?.deliver() === true);
   }
 
   /** 3.1.1: brings the device up with these features and queues of this size. */
@@ -114,10 +116,11 @@ export class DeviceBench {
     this.offerBuffers(queue, sources, writable);
   }
 
-  /** Offers several chains, of which the device hears together. */
+  /** Offers several chains, of which the device hears together. It has not dealt with them yet unless it is to `settle`. */
   offerTogether(
     queue: number,
     chains: readonly { readonly readable: readonly Uint8Array[]; readonly room: readonly number[] }[],
+    settle = true,
   ): void {
     const ring = this.#ring(queue);
     for (const { readable, room } of chains) {
@@ -125,7 +128,7 @@ export class DeviceBench {
       assert(ring.add(sources, writable, { writable }), 'the ring has room for what the test offers');
     }
     if (ring.publish()) this.write(MMIO.QueueNotify, queue);
-    this.settle();
+    if (settle) this.settle();
   }
 
   #buffers(
