@@ -12,15 +12,18 @@ export interface LinkOptions {
 /** A gigabit link to a station beside the board, and that station's turn; our estimate. */
 export const LINK: LinkOptions = { latency: 40_000, bandwidth: 125_000_000 };
 
+/** What a link needs of the world: its clock, its costs, and its interrupts. */
+export type LinkWorld = Pick<World, 'now' | 'spent' | 'interruptAt'>;
+
 /** A link in virtual time whose other end sends everything back. What is sent follows what was sent before, each way. */
 export class Link {
-  readonly #world: World;
+  readonly #world: LinkWorld;
   readonly #options: LinkOptions;
   /** When the last bit so far has left, and has come back. */
   #left = 0;
   #back = 0;
 
-  constructor(world: World, options: LinkOptions) {
+  constructor(world: LinkWorld, options: LinkOptions) {
     assert(options.bandwidth > 0, 'a link carries something');
     this.#world = world;
     this.#options = options;
@@ -59,7 +62,7 @@ export class Returning<T> {
   #wanted = false;
   #armed = false;
 
-  /** @param told something has come, since {@link listen} */
+  /** @param told something may have come, since {@link listen} */
   constructor(link: Link, told: () => void) {
     this.#link = link;
     this.#told = told;
@@ -101,12 +104,7 @@ export class Returning<T> {
     this.#armed = true;
     this.#link.interruptAt(first.at, () => {
       this.#armed = false;
-      // What it was armed for may have been taken meanwhile.
       if (!this.#wanted) return;
-      if (this.next === undefined) {
-        this.#arm();
-        return;
-      }
       this.#wanted = false;
       this.#told();
     });
