@@ -116,6 +116,18 @@ describe('a replay', () => {
       THREE.replace('0xa003e70', '0xa004000'),
       /has an access to 0xa004000 in this VM; its devices in virtual time are at 0xa003e00/,
     ],
+    [
+      'of VMs that accessed nothing',
+      'workload: { type: replay, recording: small.rec }',
+      THREE.replaceAll('"do":"mmio","cpu":1', '"do":"mmio","cpu":0'),
+      /small\.rec has no register accesses of guest; it has some of backend/,
+    ],
+    [
+      'where nobody uses a device',
+      'workload: { type: replay, recording: small.rec, vms: [backend] }',
+      THREE,
+      /uses a device/,
+    ],
     ['on the wall clock', 'clock: wall\nworkload: { type: replay, recording: small.rec }', THREE, /for virtual time/],
     ['without a recording', 'workload: { type: replay }', THREE, /names its recording/],
     ['as noise', 'workload: {}\nnoisy: { type: replay, vms: [guest] }', THREE, /only what is measured/],

@@ -1,7 +1,7 @@
 import { err, hex, ok, type Result } from '@remio/base';
 import type { TracedAccess } from '@remio/frontend-vm';
 import { type VectorHead, type VectorPart, VectorReader } from '@remio/hypervisor/conformance';
-import type { Topology } from '@remio/topology';
+import type { Topology, Vm } from '@remio/topology';
 import { z } from 'zod';
 import type { Misfit } from './base/misfits.js';
 
@@ -97,16 +97,30 @@ function traceOf(name: string, text: string): Result<Trace, string> {
   });
 }
 
-/** What of a topology is not as the machine was that was recorded. */
-export function traceMisfits(topology: Topology, name: string, { vms }: Trace): readonly Misfit[] {
+/**
+ * What of a topology is not as the machine was that was recorded.
+ * @param frontends VMs that make its accesses again
+ */
+export function traceMisfits(
+  topology: Topology,
+  frontends: readonly Vm[],
+  name: string,
+  { vms }: Trace,
+): readonly Misfit[] {
   if (vms.length !== topology.vms.length) {
     const message = `${name} was recorded with ${vms.length} VMs, and there are ${topology.vms.length}`;
     return [{ path: 'vms', message }];
   }
+  const accesses = ({ id }: Vm): boolean => vms[id]?.vcpus.some((list) => list.length > 0) === true;
+  if (frontends.length > 0 && !frontends.some(accesses)) {
+    const have = topology.vms.filter(accesses).map((vm) => vm.name);
+    const message = `${name} has no register accesses of ${frontends.map((vm) => vm.name).join(', ')}; it has some of ${have.join(', ')}`;
+    return [{ path: 'workload.vms', message }];
+  }
   return topology.vms.flatMap((vm): readonly Misfit[] => {
     const vcpus = vms[vm.id]?.vcpus ?? [];
     const path = `vms.${vm.name}`;
-    if (vcpus.every((accesses) => accesses.length === 0)) return [];
+    if (!accesses(vm)) return [];
     if (vcpus.length !== vm.cpus.length) {
       const message = `${name} was recorded with ${vcpus.length} vCPUs in this VM, and there are ${vm.cpus.length}`;
       return [{ path: `${path}.cpus`, message }];

@@ -1,7 +1,7 @@
 /** What a workload's operations are. */
 export const WORKLOAD_TYPES = ['mmio', 'block', 'network', 'console', 'replay'] as const;
 export type WorkloadType = (typeof WORKLOAD_TYPES)[number];
-type Family = 'block' | 'net' | 'console';
+export type Family = 'block' | 'net' | 'console';
 
 /** Device that a workload is made on; of a described platform, for what is recorded is so with a topology. */
 export const FAMILY: Readonly<Record<WorkloadType, Family>> = {

@@ -2,7 +2,7 @@ import { type DeviceRef, deviceQueues, type RemioDev, type Topology, type Vm } f
 import type { Settings } from '../language.js';
 import { roomFor } from '../room.js';
 import { traceMisfits } from '../trace.js';
-import { ECHOED, FAMILY, sizeOf } from '../workload-rules.js';
+import { ECHOED, FAMILY, type Family, sizeOf } from '../workload-rules.js';
 import { globOf } from './topology-path.js';
 import type { Role } from './with-workload.js';
 
@@ -12,6 +12,9 @@ export interface Misfit {
   readonly path: string;
   readonly message: string;
 }
+
+/** Devices of a family, for people. */
+const WORDS: Readonly<Record<Family, string>> = { block: 'disk', net: 'network device', console: 'console' };
 
 /** What keeps the frontends of a topology from making their load: said before anything runs. */
 export function misfits(topology: Topology, roles: ReadonlyMap<string, Role>, settings: Settings): readonly Misfit[] {
@@ -34,10 +37,12 @@ export function misfits(topology: Topology, roles: ReadonlyMap<string, Role>, se
     }
   }
   const { trace } = settings;
-  if (trace !== undefined) found.push(...traceMisfits(topology, settings.workload.recording ?? '', trace));
-  if (found.length > 0 || [...roles.values()].includes('frontend')) return found;
-  const names = settings.workload.vms.join(', ');
-  const device = { block: 'disk', net: 'network device', console: 'console' }[FAMILY[settings.workload.type]];
+  const { type, vms, recording = '' } = settings.workload;
+  const frontends = topology.vms.filter(({ name }) => roles.get(name) === 'frontend');
+  if (trace !== undefined) found.push(...traceMisfits(topology, frontends, recording, trace));
+  if (found.length > 0 || frontends.length > 0) return found;
+  const names = vms.join(', ');
+  const device = type === 'replay' ? 'device' : WORDS[FAMILY[type]];
   const message = `no VM that \`workload.vms\` (${names}) names uses a ${device} and serves nothing: nobody makes any load`;
   return [{ path: 'vms', message }];
 }
