@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { assert } from '@remio/base';
@@ -18,15 +17,10 @@ import {
   shippedNames,
   summarize,
 } from './index.js';
+import { filesOf, planOf } from './testing/plans.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'experiments-'));
 afterAll(() => rmSync(directory, { recursive: true }));
-
-const planOf = (text: string): Plan => {
-  const { plan, text: problems } = readPlan(text, 'test.yaml');
-  assert(plan !== undefined, problems);
-  return plan;
-};
 
 const SMALL = `name: small
 title: Small
@@ -41,22 +35,6 @@ sweep:
 repetitions: 2
 conclusion: { compare: structure, at: { platform.frontends: 4 } }
 `;
-
-/** Digests of every file of a folder but where and when it was made. */
-const filesOf = (path: string): Readonly<Record<string, string>> =>
-  Object.fromEntries(
-    (
-      readdirSync(path, { recursive: true, withFileTypes: true }) as {
-        isFile(): boolean;
-        parentPath: string;
-        name: string;
-      }[]
-    )
-      .filter((entry) => entry.isFile() && entry.name !== 'environment.json')
-      .map((entry) => join(entry.parentPath, entry.name))
-      .sort()
-      .map((file) => [file.slice(path.length), createHash('sha256').update(readFileSync(file)).digest('hex')]),
-  );
 
 const rowsOf = (folder: RunFolder): string => readFileSync(join(folder.path, 'runs.csv'), 'utf8');
 

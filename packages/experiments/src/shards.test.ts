@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { assert } from '@remio/base';
@@ -12,23 +12,16 @@ import {
   gatheredEnvironment,
   gatherRuns,
   LocalRunner,
-  type Plan,
   RunFolder,
-  readPlan,
   runJobs,
   shardAt,
   shardNote,
   writeResults,
 } from './index.js';
+import { filesOf, planOf } from './testing/plans.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'shards-'));
 afterAll(() => rmSync(directory, { recursive: true }));
-
-const planOf = (text: string): Plan => {
-  const { plan, text: problems } = readPlan(text, 'test.yaml');
-  assert(plan !== undefined, problems);
-  return plan;
-};
 
 /** Some of its points fail: without a slot for a second access, a bring-up of two frontends ends in a fault. */
 const SMALL = `name: small
@@ -73,13 +66,11 @@ const problemsOf = (shards: readonly GatheredShard[]): string => {
   return checked.ok ? '' : checked.error.join('\n');
 };
 
-const filesOf = (path: string): Readonly<Record<string, string>> =>
-  Object.fromEntries(
-    readdirSync(path, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile() && !['environment.json', 'journal.jsonl'].includes(entry.name))
-      .map((entry) => join(entry.parentPath, entry.name))
-      .map((file) => [file.slice(path.length), readFileSync(file, 'utf8')]),
-  );
+/** Where every run was done in one folder, the order of its journal is that in which they ended. */
+const resultsOf = (path: string): Readonly<Record<string, string>> => {
+  const { '/journal.jsonl': _, ...results } = filesOf(path);
+  return results;
+};
 
 describe('shards', () => {
   it.each([1, 2, 3, 4])('in %i parts have every run and every run of the analysis once', (of) => {
@@ -108,7 +99,7 @@ describe('shards', () => {
 
   it('write rows, and no report: it would be of a part of the experiment', async () => {
     const { folder } = await shard({ index: 1, of: 3, sensitivity: false });
-    const files = Object.keys(filesOf(folder.path));
+    const files = Object.keys(resultsOf(folder.path));
     expect(files).toEqual(expect.arrayContaining(['/shard.json', '/runs.csv', '/platforms/point-0.json']));
     expect(files).not.toContain('/report.html');
     expect(files).not.toContain('/platforms/point-1.json');
@@ -136,10 +127,10 @@ describe('gathered shards', () => {
     const gathered = RunFolder.create(join(directory, 'gathered'), plan, { environment });
     gatherRuns(checked.value, gathered);
     await writeResults(plan, gathered);
-    const files = filesOf(whole.path);
+    const files = resultsOf(whole.path);
     expect(files['/runs.csv']).toContain('GuestFault');
     expect(files['/report.html']).toContain('2 of 4 points failed');
-    expect(filesOf(gathered.path)).toEqual(files);
+    expect(resultsOf(gathered.path)).toEqual(files);
     expect(RunFolder.open(gathered.path).environment.shards).toHaveLength(3);
   });
 

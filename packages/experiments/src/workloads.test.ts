@@ -1,3 +1,4 @@
+import { err } from '@remio/base';
 import { describe, expect, it } from 'vitest';
 import { type Outcome, readPlan, runPoint } from './index.js';
 import { settingsSchema } from './language.js';
@@ -7,7 +8,7 @@ const run = (settings: object): Promise<Outcome> =>
 
 /** What is said of an experiment that cannot be. */
 const refused = (lines: string): string =>
-  readPlan(`name: wrong\ntitle: Wrong\n${lines}`, 'wrong.yaml', () => ({ problem: 'not here' }) as never).text;
+  readPlan(`name: wrong\ntitle: Wrong\n${lines}`, 'wrong.yaml', () => err('not here')).text;
 
 describe('the network workload', () => {
   it('gets every frame back, whole, and larger ones later', async () => {

@@ -8,7 +8,7 @@ const ANSWER: readonly bigint[] = [0n, 7n, 0n, 0n, 0n, 0n, 0n, 0n];
 
 /** A vCPU that sleeps, with a handler of {@link IRQ}. */
 function seatWith(handler: (cpu: GuestCpu) => void | Promise<void>, symbols = new SymbolTable(ENTRY)): ProgramSeat {
-  const irqc = { kind: 'plic', base: 0xc00_0000n } as never;
+  const irqc = { kind: 'plic', base: 0xc00_0000n } as const;
   const seat = new ProgramSeat({ arch: 'riscv64', symbols, memories: [], irqc, counter: () => 0n, seats: [] }, 0);
   const entry = symbols.add(async (cpu) => {
     cpu.onInterrupt(IRQ, () => handler(cpu));
