@@ -101,10 +101,13 @@ export class FrameReader {
 
   /** @throws MalformedFrame if it is too long */
   open(bytes: Uint8Array): void {
-    if (bytes.length > FRAME_BYTES_MAX) throw new MalformedFrame(`a frame of ${bytes.length} bytes`);
-    plain.set(bytes);
+    const { length } = bytes;
+    if (length > FRAME_BYTES_MAX) throw new MalformedFrame(`a frame of ${length} bytes`);
+    // For few bytes, a call of the engine costs more than they do.
+    if (length > TRANSIENT_BYTES_MAX) plain.set(bytes);
+    else for (let n = 0; n < length; n += 1) plain[n] = bytes[n] ?? 0;
     this.#at = 0;
-    this.#end = bytes.length;
+    this.#end = length;
   }
 
   get done(): boolean {
