@@ -19,11 +19,14 @@ const { nextTick } = process;
 
 /** Turns in a row before the host's event loop gets its own. */
 const ROW_MAX = 512;
+/** Turns after which it is looked whether they are in a row at all: a look costs more than a turn. */
+const ROW_LOOK = 64;
 
 /**
- * A scheduler on the host's event loop: runs vCPUs at once, but never so long that the host's own events starve. A turn runs where it is asked for: a program asks from its own continuation, and
- * is there again before anything else could happen. After many turns in a row comes a macrotask, so that sockets, files
- * and timers are served while vCPUs are busy. It parts what would have travelled in one frame, so only a row counts.
+ * A scheduler on the host's event loop: runs vCPUs at once, but never so long that the host's own events starve. A turn
+ * runs where it is asked for: a program asks from its own continuation, and is there again before anything else could
+ * happen. After many turns in a row comes a macrotask, so that sockets, files and timers are served while vCPUs are busy.
+ * It parts what would have travelled in one frame, so only a row counts.
  */
 export const hostScheduler = (vcpus: RunnableVcpus): TurnScheduler => {
   let running = false;
@@ -53,9 +56,9 @@ export const hostScheduler = (vcpus: RunnableVcpus): TurnScheduler => {
   };
   return {
     schedule() {
-      // The next tick comes when no microtask is left: then the row is over.
-      if (row === 0) nextTick(endRow);
       row += 1;
+      // The next tick comes when no microtask is left: then the row is over.
+      if (row === ROW_LOOK) nextTick(endRow);
       if (running) again = true;
       else if (row > ROW_MAX) defer();
       else run();

@@ -20,6 +20,8 @@ export interface Vcpu {
 /** A vCPU, and whether it is to run (`queued`) or waits for the end of what it asked for. */
 interface Slot extends Vcpu {
   state: 'idle' | 'queued' | 'waiting';
+  /** It runs, or its program goes on in microtasks: it may ask for something any moment. */
+  going: boolean;
 }
 
 /** What a vCPU's stop means to the outside. */
@@ -40,19 +42,28 @@ export class VcpuRunner implements RunnableVcpus {
   readonly #host: RunnerHost;
   readonly #scheduler: TurnScheduler;
   readonly #queue = new Fifo<Slot>();
+  /** vCPUs that are {@link Slot.going}. */
+  #going = 0;
 
   /**
    * @param scheduler makes what calls {@link turn} or {@link run}
    */
   constructor(vcpus: readonly Vcpu[], host: RunnerHost, scheduler: (vcpus: RunnableVcpus) => TurnScheduler) {
-    this.#slots = vcpus.map(({ vm, cpu, seat, leases }) => ({ vm, cpu, seat, leases, state: 'idle' }));
+    this.#slots = vcpus.map(({ vm, cpu, seat, leases }) => ({ vm, cpu, seat, leases, state: 'idle', going: false }));
     this.#host = host;
     this.#scheduler = scheduler(this);
     for (const slot of this.#slots) {
       slot.seat.onRunnable = () => this.#wake(slot);
-      // Not from leases: records that a frame brought together are to be taken together, before anything follows from one.
-      if (slot.leases === undefined) slot.seat.onHypercall = (frame) => this.#hypercall(slot, frame);
+      slot.seat.onHypercall = (frame) => this.#hypercall(slot, frame);
     }
+  }
+
+  /**
+   * Whether vCPUs may ask for something before anything else happens on the host: otherwise all of them wait for the
+   * hypervisor or for an interrupt. A program that waits for the host itself, such as for a file, counts as well.
+   */
+  get going(): boolean {
+    return this.#going > 0;
   }
 
   /** Ends a vCPU's open access or hypercall, and lets it run. A vCPU with nothing open was switched off meanwhile. */
@@ -60,6 +71,7 @@ export class VcpuRunner implements RunnableVcpus {
     const slot = this.#slot(index);
     if (slot.state !== 'waiting') return;
     slot.state = 'idle';
+    this.#goes(slot, true);
     if (slot.seat.complete(completion)) this.#wake(slot);
   }
 
@@ -75,6 +87,7 @@ export class VcpuRunner implements RunnableVcpus {
     const slot = this.#slot(index);
     slot.seat.stop();
     if (slot.state === 'waiting') slot.state = 'idle';
+    if (slot.state === 'idle') this.#goes(slot, false);
   }
 
   /** Runs every vCPU that was runnable when the turn began, once each. */
@@ -99,8 +112,15 @@ export class VcpuRunner implements RunnableVcpus {
   #wake(slot: Slot): void {
     if (slot.state !== 'idle') return;
     slot.state = 'queued';
+    this.#goes(slot, true);
     this.#queue.push(slot);
     this.#scheduler.schedule(slot.cpu);
+  }
+
+  #goes(slot: Slot, going: boolean): void {
+    if (slot.going === going) return;
+    slot.going = going;
+    this.#going += going ? 1 : -1;
   }
 
   #slot(index: number): Slot {
@@ -117,6 +137,7 @@ export class VcpuRunner implements RunnableVcpus {
       switch (exit.kind) {
         case 'mmio':
           slot.state = 'waiting';
+          this.#goes(slot, false);
           this.#host.send({ kind: 'trap', vm, cpu, trap: exit.trap });
           return;
         case 'hypercall':
@@ -126,9 +147,12 @@ export class VcpuRunner implements RunnableVcpus {
           this.#wake(slot);
           return;
         case 'off':
+          this.#goes(slot, false);
           this.#host.onOff(vm, cpu, exit.reason);
           return;
         case 'wfi':
+          this.#goes(slot, false);
+          return;
         case 'host':
           return;
       }
@@ -142,6 +166,7 @@ export class VcpuRunner implements RunnableVcpus {
     if (answer === undefined || answer.kind === 'forward') {
       // Set before anything is sent: in one process, the answer comes while it is.
       slot.state = 'waiting';
+      this.#goes(slot, false);
       this.#host.send({ kind: 'hypercall', vm, cpu, frame });
       return false;
     }

@@ -124,6 +124,11 @@ export class VmHost {
     );
   }
 
+  /** Whether vCPUs may ask for something before anything else happens ({@link VcpuRunner.going}). */
+  get going(): boolean {
+    return this.#runner.going;
+  }
+
   /** Takes what the hypervisor says. Records for VMs of other processes are ignored. */
   receive(record: HypervisorRecord): void {
     switch (record.kind) {

@@ -204,6 +204,7 @@ export class VmProcess implements VmTransport {
           else host.receive(record);
         }
       },
+      goesOn: () => this.#host?.going ?? false,
       onSent: (sentAt) => this.#sent(sentAt),
       onLost: (reason, loss) => this.#onLost(reason, loss),
     };
