@@ -50,9 +50,11 @@ export class Fifo<T> implements Iterable<T> {
       this.shift();
       return 0;
     }
-    this.#items.copyWithin(at, at + 1, this.#tail);
+    const items = this.#items;
     this.#tail -= 1;
-    this.#items[this.#tail] = undefined;
+    // By hand: `copyWithin` of an array asks the engine for every item.
+    for (let to = at; to < this.#tail; to += 1) items[to] = items[to + 1];
+    items[this.#tail] = undefined;
     return position;
   }
 
@@ -73,9 +75,10 @@ export class Fifo<T> implements Iterable<T> {
 
   /** Moves the items to the beginning: a queue that is never empty does not grow without end. */
   #close(): void {
+    const items = this.#items;
     const { length } = this;
-    this.#items.copyWithin(0, this.#head, this.#tail);
-    this.#items.fill(undefined, length, this.#tail);
+    for (let to = 0; to < length; to += 1) items[to] = items[this.#head + to];
+    items.fill(undefined, length, this.#tail);
     this.#head = 0;
     this.#tail = length;
   }
