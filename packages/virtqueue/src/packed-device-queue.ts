@@ -74,6 +74,8 @@ export class PackedDeviceQueue implements DeviceQueue {
   #unsaid = false;
   /** The word that far memory was last told of it; undefined: not known. */
   #said: number | undefined = 0;
+  /** The driver has notified since far memory was looked at for what it says. */
+  #notified = false;
   /** The Driver Event Suppression structure when it was last read; undefined: never. */
   #wish: number | undefined;
   #error: QueueError | undefined;
@@ -104,7 +106,7 @@ export class PackedDeviceQueue implements DeviceQueue {
   }
 
   notified(): void {
-    this.#memory.afresh(this.#descriptorAt(this.#avail), PDESC_SIZE);
+    this.#notified = true;
   }
 
   pop(): Popped {
@@ -296,7 +298,10 @@ export class PackedDeviceQueue implements DeviceQueue {
       this.#readWish();
       if (this.#ring.owner(this.#avail, memory.loadU16(at + PDESC_FLAGS)) !== 'earlier') return true;
     }
-    if (!this.#notifications || this.#said === this.#wishWord()) return local;
+    const asked = !this.#notifications || this.#said === this.#wishWord();
+    // It was empty before the driver notified, who will not notify again.
+    if (asked && !(local && this.#notified && this.#notifications)) return local;
+    this.#notified = false;
     this.#writeWish();
     memory.afresh(at, PDESC_SIZE);
     return memory.need(at, PDESC_SIZE, 'read');

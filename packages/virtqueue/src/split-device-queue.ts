@@ -67,6 +67,8 @@ export class SplitDeviceQueue implements DeviceQueue {
   #unsaid = false;
   /** What far memory was last told of it: the event index or the flags; undefined: not known. */
   #said: number | undefined = 0;
+  /** The driver has notified since far memory was looked at for what it says. */
+  #notified = false;
   /** The driver's event index or flags when it was last read; undefined: never. */
   #wish: number | undefined;
   #error: QueueError | undefined;
@@ -113,7 +115,7 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   notified(): void {
-    this.#memory.afresh(this.#areas.avail, AVAIL_RING);
+    this.#notified = true;
   }
 
   pop(): Popped {
@@ -317,7 +319,9 @@ export class SplitDeviceQueue implements DeviceQueue {
     if (local && memory.need(this.#wishAt, 2, 'read')) this.#wish = memory.loadU16(this.#wishAt);
     if (local && memory.loadU16(avail + AVAIL_IDX) !== this.#lastAvail) return true;
     const asked = !this.#notifications || this.#said === (this.#eventIdx ? this.#lastAvail : 0);
-    if (asked) return local;
+    // It was empty before the driver notified, who will not notify again.
+    if (asked && !(local && this.#notified && this.#notifications)) return local;
+    this.#notified = false;
     this.#tell(this.#eventIdx ? this.#lastAvail : 0);
     memory.afresh(avail, AVAIL_RING);
     return memory.need(avail, AVAIL_RING, 'read');

@@ -64,8 +64,8 @@ export interface DeviceQueue {
   readonly inFlight: number;
   readonly error: QueueError | undefined;
   /**
-   * The driver has notified: what was seen of the ring before says nothing of what it offers now. Without this a look that
-   * was under way could find the ring as empty as it was before, of a driver that will not notify again.
+   * The driver has notified. A look at far memory may be under way, or over, that found nothing: that says nothing of what
+   * the driver offers now, and it will not notify again.
    */
   notified(): void;
   pop(): Popped;

@@ -94,6 +94,23 @@ describe.each(rings)('what a disk costs whose driver is on another host: %s', (_
     },
   );
 
+  it('serves what a look brings, though its driver notifies again meanwhile', () => {
+    const { bench: disk0 } = bench(features);
+    const { link } = disk0;
+    const offer = (sector: number): void =>
+      disk0.offerTogether(0, [{ readable: [header(VIRTIO_BLK_T_IN, sector)], room: [512, 1] }], false);
+    offer(0);
+    link?.endStep();
+    while (link?.moveOut() === true);
+    offer(1);
+    link?.moveBack(() => disk0.catchUp());
+    while (link?.moveOut() === true);
+    const bytes = (sector: number): readonly number[] => [...disk().subarray(512 * sector, 512 * (sector + 1)), 0];
+    expect(disk0.returned(0).map((answer) => [...answer.bytes])).toEqual([bytes(0)]);
+    disk0.settle();
+    expect(disk0.returned(0).map((answer) => [...answer.bytes])).toEqual([bytes(1)]);
+  });
+
   it('an idle disk exchanges nothing', () => {
     const { bench: disk0 } = bench(features);
     disk0.offerTogether(0, [{ readable: [header(VIRTIO_BLK_T_IN, 0)], room: [512, 1] }]);
