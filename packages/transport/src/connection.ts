@@ -21,6 +21,7 @@ import { FrameSocket, KEEP_ALIVE } from './frame-socket.js';
 import { hostTime } from './host-time.js';
 import type { PeerKeys } from './keys.js';
 import { Prover } from './prover.js';
+import { SendTurn } from './send-turn.js';
 
 /**
  * How a hypervisor is lost. `silent`: it has said nothing for {@link SILENCE_MS}, dead or alive. `gone`: it ended, or another
@@ -52,12 +53,6 @@ export interface AttachError {
   readonly code: Refusal | 'unreachable';
   readonly reason: string;
 }
-
-// Each mention of `process` runs an accessor: the hot path remembers what it needs of it.
-const { nextTick } = process;
-
-/** Microtasks for which a frame's answer waits for programs: where they take longer, it waits until none is left. */
-const ROUNDS_MAX = 8;
 
 /** Milliseconds that the hypervisor has to answer a HELLO or a query. */
 const ANSWER_MS = 5_000;
@@ -96,12 +91,9 @@ export class Connection implements VmTransport {
   #giveUp: NodeJS.Timeout | undefined;
   /** Intervals of heartbeats, as this process counts them, in which nothing came: one that was stopped itself counts none. */
   #silence = 0;
-  /** It is seen to that what is queued is sent. */
-  #ticking = false;
-  /** Microtasks for which an answer has waited. */
-  #rounds = 0;
   /** A frame was taken, and the next is not yet waited for. */
   #taken = false;
+  readonly #turn: SendTurn;
 
   /** @throws Error if the endpoint is none */
   private constructor(endpoint: string, vms: readonly string[], handler: ConnectionHandler, keys?: PeerKeys) {
@@ -109,6 +101,16 @@ export class Connection implements VmTransport {
     this.#prover = keys === undefined ? undefined : new Prover(keys);
     this.#vms = vms;
     this.#handler = handler;
+    this.#turn = new SendTurn(
+      () => handler.goesOn?.() !== false,
+      () => {
+        this.flush();
+        if (!this.#taken) return;
+        // Only now is the next frame waited for.
+        this.#taken = false;
+        this.#socket.receive();
+      },
+    );
     this.#socket = this.#connect();
   }
 
@@ -152,43 +154,10 @@ export class Connection implements VmTransport {
     this.#link.push(record);
   }
 
-  /**
-   * Sends what is queued as one frame, as soon as no microtask is left: programs go on in microtasks, so all that they
-   * cause travels together.
-   */
+  /** Sends what is queued as one frame, as soon as no microtask is left. */
   flushSoon(): void {
-    if (this.#ticking) return;
-    this.#ticking = true;
-    nextTick(this.#tick);
+    this.#turn.soon();
   }
-
-  /** Sends what a frame caused, and waits for the next one. */
-  readonly #tick = (): void => {
-    this.#ticking = false;
-    this.flush();
-    if (!this.#taken) return;
-    this.#taken = false;
-    this.#socket.receive();
-  };
-
-  /** A frame was taken: what it caused is sent when nothing goes on, which is known sooner, and at less cost, than above. */
-  #answer(): void {
-    this.#taken = true;
-    if (this.#ticking) return;
-    this.#ticking = true;
-    this.#rounds = 0;
-    this.#look();
-  }
-
-  readonly #look = (): void => {
-    const goesOn = this.#handler.goesOn?.() !== false;
-    if (!goesOn) this.#tick();
-    else if (this.#rounds === ROUNDS_MAX) nextTick(this.#tick);
-    else {
-      this.#rounds += 1;
-      queueMicrotask(this.#look);
-    }
-  };
 
   /** Sends what is queued, as far as credit goes: one frame, if the records fit. */
   flush(): void {
@@ -245,12 +214,10 @@ export class Connection implements VmTransport {
     const options = { immediate: true, linger: 200, sendHighWaterMark: SEND_QUEUE, ...KEEP_ALIVE };
     const dealer = new Dealer({ ...options, ...this.#prover?.options });
     const socket = new FrameSocket<Dealer, Buffer>(dealer, ([bytes]) => {
-      const before = this.#ticking;
-      // Whatever wants to be sent meanwhile is sent with the answer.
-      this.#ticking = true;
+      this.#turn.take();
       if (bytes !== undefined) this.#take(bytes);
-      this.#ticking = before;
-      this.#answer();
+      this.#taken = true;
+      this.#turn.answer();
     });
     // Before it connects: what happens earlier is not told.
     for (const failure of ['auth', 'protocol', 'other'] as const) {
