@@ -19,13 +19,14 @@ interface QueuesReport {
   } | null)[];
 }
 
+export interface RingOptions {
+  readonly endpoint: string;
+  readonly keys?: string;
+  readonly json: boolean;
+}
+
 /** `remio ring`: a virtqueue of a running platform, as it stands in shared memory. */
-export async function ring(
-  vm: string,
-  device: string,
-  queue: number,
-  options: { readonly endpoint: string; readonly keys?: string; readonly json: boolean },
-): Promise<ExitCode> {
+export async function ring(vm: string, device: string, queue: number, options: RingOptions): Promise<ExitCode> {
   const keys = options.keys === undefined ? undefined : observerKeys(options.keys);
   if (keys?.ok === false) throw new CommandError(keys.error, EXIT.USAGE);
   const handler = { onRecords: () => {}, onLost: () => {} };

@@ -1,37 +1,31 @@
 import type { Shard } from '@remio/experiments';
-import { STAR_WORK } from '@remio/topology';
+import type { STAR_WORK } from '@remio/topology';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { BENCHES, bench } from './bench/index.js';
-import { type BoardsOptions, boards } from './command-boards.js';
-import { CHECK_FORMATS, type CheckOptions, check } from './command-check.js';
-import { conform } from './command-conform.js';
-import { demo } from './command-demo.js';
-import { demoDevices } from './command-demo-devices.js';
-import { ENGINES, type RenderOptions, renderDeployment } from './command-deploy.js';
-
-import {
-  compareExperiments,
-  type ExperimentOptions,
-  experiment,
-  listExperiments,
-  shippedExperiment,
-} from './command-experiment.js';
-import { type RenderSweepOptions, renderExperiment } from './command-experiment-render.js';
-import { explain } from './command-explain.js';
-
+import type { BenchOptions } from './bench/index.js';
+import { BENCHES } from './bench/list.js';
+import type { BoardsOptions } from './command-boards.js';
+import type { CHECK_FORMATS, CheckOptions } from './command-check.js';
+import type { ConformOptions } from './command-conform.js';
+import type { DemoOptions } from './command-demo.js';
+import type { ENGINES, RenderOptions } from './command-deploy.js';
+import type { ExperimentOptions } from './command-experiment.js';
+import type { RenderSweepOptions } from './command-experiment-render.js';
 import type { ExportOptions } from './command-export.js';
-import { type GatherOptions, gatherShards } from './command-gather.js';
-import { generateStar } from './command-generate.js';
+import type { GatherOptions } from './command-gather.js';
+import type { GenerateStarOptions } from './command-generate.js';
 import type { GraphOptions } from './command-graph.js';
 import type { HostileOptions } from './command-hostile.js';
 import type { ImportOptions } from './command-import.js';
-import { type KeysOptions, keys } from './command-keys.js';
-import { replayFile } from './command-replay.js';
-import { ring } from './command-ring.js';
-import { up } from './command-up.js';
-import { SWEEP_ENGINES, type SweepEngine } from './deploy/sweep-plan.js';
+import type { KeysOptions } from './command-keys.js';
+import type { RingOptions } from './command-ring.js';
+import type { UpOptions } from './command-up.js';
+import type { SWEEP_ENGINES, SweepEngine } from './deploy/sweep-plan.js';
 import { CommandError, EXIT } from './exit-codes.js';
-import { topologyOf } from './topology-file.js';
+
+// What a command needs is loaded when it is asked for: all of it together takes most of a second.
+
+/** The words that an option takes, as whoever reads it has them. */
+const words = <Words extends readonly string[]>(...list: Words): Words => list;
 
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 const whole = (value: string): number => {
@@ -96,7 +90,8 @@ program
   .option('--until-done', 'stop when every frontend’s program has ended', false)
   .option('--json', 'one JSON object per line', false)
   .addHelpText('after', '\nExample:\n  remio up deploy/topologies/ping-riscv64.yaml --image disk.img --until-done')
-  .action(async (file: string, options: Parameters<typeof up>[1]) => {
+  .action(async (file: string, options: UpOptions) => {
+    const { up } = await import('./command-up.js');
     code = await up(file, options);
   });
 
@@ -115,11 +110,14 @@ program
   .option('--per-backend <N>', 'devices that one backend serves', whole, 200)
   .addOption(
     new Option('--work <WORK>', 'read random bytes, read a register again and again, or nothing')
-      .choices(STAR_WORK)
+      .choices(words<typeof STAR_WORK>('rng', 'ping', 'idle'))
       .default('rng'),
   )
   .option('--amount <N>', 'bytes, or register reads, of each frontend', whole, 4096)
-  .action(generateStar);
+  .action(async (options: GenerateStarOptions) => {
+    const { generateStar } = await import('./command-generate.js');
+    generateStar(options);
+  });
 
 program
   .command('demo')
@@ -128,8 +126,9 @@ program
   .option('--disk <FILE>', 'disk image to read; it is copied, never written')
   .option('--json', 'one JSON object per topology', false)
   .addHelpText('after', '\nExamples:\n  remio demo --disk disk.img\n  remio demo devices')
-  .action(async (what: 'devices' | undefined, options: Parameters<typeof demo>[0]) => {
-    code = what === 'devices' ? await demoDevices(options) : await demo(options);
+  .action(async (what: 'devices' | undefined, options: DemoOptions) => {
+    if (what === 'devices') code = await (await import('./command-demo-devices.js')).demoDevices(options);
+    else code = await (await import('./command-demo.js')).demo(options);
   });
 
 program
@@ -138,7 +137,7 @@ program
   .addOption(imageOption())
   .addOption(
     new Option('--format <FORMAT>', 'for people, programs, code scanning, or a GitHub workflow')
-      .choices(CHECK_FORMATS)
+      .choices(words<typeof CHECK_FORMATS>('text', 'json', 'sarif', 'github'))
       .default('text'),
   )
   .option('--fix', 'change the file where there is one way to mend it', false)
@@ -147,7 +146,8 @@ program
     'after',
     '\nExamples:\n  remio check deploy/topologies/demo-aarch64.yaml --image disk.img\n  remio check my-topology.yaml --fix',
   )
-  .action((file: string, options: CheckOptions) => {
+  .action(async (file: string, options: CheckOptions) => {
+    const { check } = await import('./command-check.js');
     code = check(file, options);
   });
 
@@ -157,7 +157,10 @@ program
   .argument('[RULE]', 'id of the rule')
   .option('--json', 'as JSON', false)
   .addHelpText('after', '\nExamples:\n  remio explain\n  remio explain windows-touch')
-  .action((rule: string | undefined, options: { readonly json: boolean }) => explain(rule, options.json));
+  .action(async (rule: string | undefined, options: { readonly json: boolean }) => {
+    const { explain } = await import('./command-explain.js');
+    explain(rule, options.json);
+  });
 
 program
   .command('boards')
@@ -166,7 +169,10 @@ program
   .option('--markdown', 'as a table of docs/boards.md', false)
   .option('--json', 'as JSON', false)
   .addHelpText('after', '\nExamples:\n  remio boards\n  remio boards zcu104')
-  .action((name: string | undefined, options: BoardsOptions) => boards(name, options));
+  .action(async (name: string | undefined, options: BoardsOptions) => {
+    const { boards } = await import('./command-boards.js');
+    boards(name, options);
+  });
 
 program
   .command('graph <FILE>')
@@ -180,7 +186,6 @@ program
   .option('--mermaid', 'the same as --format mermaid', false)
   .addHelpText('after', '\nExample:\n  remio graph examples/partitions-aarch64.yaml -o partitions.svg')
   .action(async (file: string, options: GraphOptions) => {
-    // The layout's library is large, and no other command needs it.
     const { graph } = await import('./command-graph.js');
     code = await graph(file, options);
   });
@@ -194,14 +199,17 @@ program
   )
   .command('render')
   .description('write them')
-  .addArgument(new Argument('<ENGINE>', 'what they are for').choices(ENGINES))
+  .addArgument(
+    new Argument('<ENGINE>', 'what they are for').choices(words<typeof ENGINES>('compose', 'swarm', 'kubernetes')),
+  )
   .argument('<FILE>', 'the topology')
   .option('-o, --output <DIRECTORY>', 'write there', '.')
   .addOption(imageOption())
   .option('--keys <DIR>', 'of the secret keys (`remio keys`): each service gets its own, as secrets')
   .option('--disk-size <BYTES>', 'of disks that have no image: they are made, empty, in a volume', whole, 4 * 2 ** 20)
   .option('--json', 'what was written, as JSON', false)
-  .action((engine: (typeof ENGINES)[number], file: string, options: RenderOptions) => {
+  .action(async (engine: (typeof ENGINES)[number], file: string, options: RenderOptions) => {
+    const { renderDeployment } = await import('./command-deploy.js');
     code = renderDeployment(engine, file, options);
   });
 
@@ -210,7 +218,8 @@ program
   .description('print the digest that every peer of a running topology must have')
   .addOption(imageOption())
   .addHelpText('after', '\nExample:\n  remio digest deploy/topologies/demo-aarch64.yaml --image disk.img')
-  .action((file: string, options: { readonly image: readonly string[] }) => {
+  .action(async (file: string, options: { readonly image: readonly string[] }) => {
+    const { topologyOf } = await import('./topology-file.js');
     console.log(topologyOf(file, options.image).digest);
   });
 
@@ -223,7 +232,8 @@ program
   .option('--force', 'replace the secret keys that are there', false)
   .option('--json', 'what was made, as JSON', false)
   .addHelpText('after', '\nExample:\n  remio keys my-topology.yaml -o keys --write')
-  .action((file: string, options: KeysOptions) => {
+  .action(async (file: string, options: KeysOptions) => {
+    const { keys } = await import('./command-keys.js');
     code = keys(file, options);
   });
 
@@ -237,7 +247,6 @@ program
   .addHelpText('after', '\nExample:\n  remio export bao deploy/topologies/demo-aarch64.yaml -o bao-demo')
   .action(async (format: string, file: string, options: ExportOptions) => {
     if (format !== 'bao') throw new CommandError(`there is no export to ${format}; write bao`, EXIT.USAGE);
-    // Loaded when it is asked for: no other command waits for it.
     const { exportTopology } = await import('./command-export.js');
     code = exportTopology(file, options);
   });
@@ -278,7 +287,8 @@ program
   .option('--no-abi', 'call the core directly, not through encoders and decoders')
   .option('--json', 'one JSON object per file', false)
   .addHelpText('after', '\nExample:\n  remio conform test/vectors/remio/*.json --profile hardened --lease')
-  .action(async (files: readonly string[], options: Parameters<typeof conform>[1]) => {
+  .action(async (files: readonly string[], options: ConformOptions) => {
+    const { conform } = await import('./command-conform.js');
     code = await conform(files, options);
   });
 
@@ -288,6 +298,7 @@ program
   .option('--json', 'the result as JSON', false)
   .addHelpText('after', '\nExample:\n  remio replay recording.json')
   .action(async (file: string, options: { readonly json: boolean }) => {
+    const { replayFile } = await import('./command-replay.js');
     code = await replayFile(file, options.json);
   });
 
@@ -298,7 +309,8 @@ program
   .option('--keys <DIR>', 'with observer.key_secret and hypervisor.key, where the hypervisor has keys')
   .option('--json', 'the queue as JSON', false)
   .addHelpText('after', '\nExample:\n  remio ring guest0 disk0 0 --endpoint ipc:///dev/shm/remio-…/hypervisor.sock')
-  .action(async (vm: string, device: string, queue: string, options: Parameters<typeof ring>[3]) => {
+  .action(async (vm: string, device: string, queue: string, options: RingOptions) => {
+    const { ring } = await import('./command-ring.js');
     code = await ring(vm, device, Number(queue), options);
   });
 
@@ -330,7 +342,6 @@ Examples:
 Disk images are copied first. docs/hostile.md tells what the cases and verdicts are.`,
   )
   .action(async (file: string, options: HostileOptions) => {
-    // Loaded when it is needed: no other command has a use for it.
     const { hostile } = await import('./command-hostile.js');
     code = await hostile(file, options);
   });
@@ -344,7 +355,8 @@ program
     'after',
     `\n${BENCHES.map(({ name, description }) => `  ${name.padEnd(11)} ${description}`).join('\n')}\n\nExample:\n  remio bench mmio`,
   )
-  .action(async (what: string, options: Parameters<typeof bench>[1]) => {
+  .action(async (what: string, options: BenchOptions) => {
+    const { bench } = await import('./bench/index.js');
     code = await bench(what, options);
   });
 
@@ -368,11 +380,13 @@ const experiments = runs(
   .enablePositionalOptions()
   .addHelpText('after', '\nExamples:\n  remio experiment run backend-structure\n  remio experiment my-experiment.yaml')
   .action(async (file: string | undefined, options: ExperimentOptions) => {
+    const { experiment } = await import('./command-experiment.js');
     code = await experiment(file, options);
   });
 
 runs(experiments.command('run <NAME>').description('run an experiment that comes with Remio')).action(
   async (name: string, options: ExperimentOptions) => {
+    const { shippedExperiment } = await import('./command-experiment.js');
     code = await shippedExperiment(name, options);
   },
 );
@@ -381,7 +395,10 @@ experiments
   .command('list')
   .description('show the experiments that come with Remio')
   .option('--json', 'as JSON', false)
-  .action((options: { readonly json: boolean }) => listExperiments(options.json));
+  .action(async (options: { readonly json: boolean }) => {
+    const { listExperiments } = await import('./command-experiment.js');
+    listExperiments(options.json);
+  });
 
 experiments
   .command('gather <DIR...>')
@@ -393,13 +410,16 @@ experiments
     '\nExample:\n  remio experiment run boards --shard 1/2 --out one; remio experiment run boards --shard 2/2 --out two\n  remio experiment gather one two',
   )
   .action(async (directories: readonly string[], options: GatherOptions) => {
+    const { gatherShards } = await import('./command-gather.js');
     code = await gatherShards(directories, options);
   });
 
 experiments
   .command('render')
   .description('write files with which a cluster makes the shards of an experiment, and gathers them')
-  .addArgument(new Argument('<ENGINE>', 'what they are for').choices(SWEEP_ENGINES))
+  .addArgument(
+    new Argument('<ENGINE>', 'what they are for').choices(words<typeof SWEEP_ENGINES>('swarm', 'kubernetes')),
+  )
   .argument('<EXPERIMENT>', 'its file, or the name of one that comes with Remio')
   .requiredOption('--shards <N>', 'parts, each made by a container', positive)
   .option('-o, --output <DIRECTORY>', 'write there', '.')
@@ -408,7 +428,8 @@ experiments
   .option('--quick', 'a small size, to see that it works: its figures say nothing', false)
   .option('--json', 'what was written, as JSON', false)
   .addHelpText('after', '\nExample:\n  remio experiment render kubernetes frontends --shards 8 -o frontends')
-  .action((engine: SweepEngine, experiment: string, options: RenderSweepOptions) => {
+  .action(async (engine: SweepEngine, experiment: string, options: RenderSweepOptions) => {
+    const { renderExperiment } = await import('./command-experiment-render.js');
     code = renderExperiment(engine, experiment, options);
   });
 
@@ -416,7 +437,8 @@ experiments
   .command('compare <A> <B>')
   .description('what changed between two folders of results, with confidence intervals')
   .option('--json', 'as JSON', false)
-  .action((from: string, to: string, options: { readonly json: boolean }) => {
+  .action(async (from: string, to: string, options: { readonly json: boolean }) => {
+    const { compareExperiments } = await import('./command-experiment.js');
     code = compareExperiments(from, to, options.json);
   });
 

@@ -43,8 +43,6 @@ export interface BenchResult {
 
 /** A benchmark: measures our figure and a floor in turns, in the same run. */
 export interface Bench {
-  readonly name: string;
-  readonly description: string;
   measure(run: BenchRun): Promise<BenchResult>;
 }
 

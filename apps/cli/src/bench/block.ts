@@ -48,8 +48,6 @@ const polling = (topology: Topology, poll: boolean): Topology => ({
 
 /** Bulk: virtio-blk across processes, against the same reads without VMs. */
 export const block: Bench = {
-  name: 'block',
-  description: 'sequential 1 MiB virtio-blk reads across processes',
   async measure({ runs, progress }) {
     const disk = scratchDisk(64 * MiB);
     const floors: number[] = [];

@@ -60,8 +60,6 @@ function trapsPerSecond(count: number): number {
 
 /** The core alone. */
 export const core: Bench = {
-  name: 'core',
-  description: 'traps that the Remio I/O core completes a second',
   measure({ quick, runs, progress }) {
     const count = quick ? 200_000 : 2_000_000;
     const rates: number[] = [];

@@ -1,31 +1,7 @@
 import { CommandError, EXIT, type ExitCode } from '../exit-codes.js';
 import { Progress } from '../progress.js';
-import { type Bench, renderBench } from './bench.js';
-import { block } from './block.js';
-import { core } from './core.js';
-import { inproc } from './inproc.js';
-import { bootBench, memoryBench } from './many.js';
-import { mmio } from './mmio.js';
-import { nbd } from './nbd.js';
-import { ring } from './ring.js';
-import { scale } from './scale.js';
-import { throughput } from './throughput.js';
-import { world } from './world.js';
-
-/** Every benchmark, in the order in which docs/performance.md speaks of them. */
-export const BENCHES: readonly Bench[] = [
-  mmio,
-  throughput,
-  scale,
-  inproc,
-  core,
-  ring,
-  block,
-  nbd,
-  bootBench,
-  memoryBench,
-  world,
-];
+import { renderBench } from './bench.js';
+import { BENCHES } from './list.js';
 
 export interface BenchOptions {
   /** Fewer and shorter runs. */
@@ -46,7 +22,7 @@ export async function bench(what: string, { quick, json }: BenchOptions): Promis
   const runs = quick ? QUICK_RUNS : RUNS;
   const progress = new Progress(runs, { json });
   try {
-    const result = await chosen.measure({ quick, runs, progress });
+    const result = await (await chosen.load()).measure({ quick, runs, progress });
     progress.clear();
     console.log(json ? JSON.stringify(result.data) : renderBench(result));
   } finally {

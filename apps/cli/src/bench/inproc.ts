@@ -37,8 +37,6 @@ async function readsPerSecond(topology: Topology, count: number): Promise<number
 
 /** The whole path in one process: vCPU, trap decode, core, dispatcher, register model, resume. */
 export const inproc: Bench = {
-  name: 'inproc',
-  description: 'remote register reads a second in one process, through the whole path',
   async measure({ quick, runs, progress }) {
     const count = quick ? 100_000 : 1_000_000;
     const disk = scratchDisk(MiB);

@@ -51,8 +51,6 @@ const pssOf = (pid: number): number =>
 
 /** From the topology's file to the first completed I/O of every VM. */
 export const bootBench: Bench = {
-  name: 'boot',
-  description: 'from a topology file to the first I/O of every VM: 2, 100 and 1,000 VMs',
   async measure({ quick, runs, progress }) {
     const measured = SIZES.map((size) => ({ size, times: [] as number[] }));
     for (let run = 0; run < runs; run += 1) {
@@ -83,8 +81,6 @@ export const bootBench: Bench = {
 
 /** What VMs cost that do nothing, and what a trap costs among many. */
 export const memoryBench: Bench = {
-  name: 'memory',
-  description: 'memory of idle VMs, all processes together: 10, 100 and 1,000 VMs',
   async measure() {
     const rows: { readonly vms: number; readonly bytes: number; readonly processes: number }[] = [];
     for (const size of [10, 100, 1000]) {

@@ -13,8 +13,6 @@ const variant = (what: string, pinned: boolean) => {
 
 /** One register read, one vCPU, three processes: against four bare messages through the same chain. */
 export const mmio: Bench = {
-  name: 'mmio',
-  description: 'one remote register read across three processes',
   async measure({ quick, runs, progress }) {
     const disk = scratchDisk(MiB);
     const variants = [variant('all pinned to one core', true), variant('not pinned', false)];

@@ -99,8 +99,6 @@ async function startExport(folder: string, image: string): Promise<RunningPlatfo
 
 /** A disk over NBD against a server of files, with the same clients in the same run. */
 export const nbd: Bench = {
-  name: 'nbd',
-  description: 'fio on a disk over NBD, through two VMs',
   async measure({ quick, runs, progress }) {
     await requirePrograms();
     const seconds = quick ? 3 : 6;

@@ -60,8 +60,6 @@ function copies(count: number): number {
 
 /** Virtqueues alone. */
 export const ring: Bench = {
-  name: 'ring',
-  description: 'virtqueue requests a second, driver plus device',
   measure({ quick, runs, progress }) {
     const count = quick ? 64_000 : 640_000;
     const measured = LAYOUTS.map(({ name, features }) => ({

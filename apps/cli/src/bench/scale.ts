@@ -94,8 +94,6 @@ const show = (nanoseconds: number): string => `${(nanoseconds / 1000).toFixed(1)
 
 /** What a trap costs among many VMs, in CPU time of all processes. */
 export const scale: Bench = {
-  name: 'scale',
-  description: 'CPU time of a remote register read among 10, 100 and 1,000 VMs, 8 of which read',
   async measure({ quick, runs, progress }) {
     const sizes = quick ? QUICK_SIZES : SIZES;
     const costs = sizes.map(() => [] as Cost[]);

@@ -30,8 +30,6 @@ function pings(vcpus: number, amount: number): Topology {
 
 /** Many vCPUs at once: against the same number of records, all in one frame, through the same chain without our code. */
 export const throughput: Bench = {
-  name: 'throughput',
-  description: 'remote register reads a second across three processes, with 64 and 256 vCPUs in flight',
   async measure({ quick, runs, progress }) {
     const amount = quick ? 1000 : 5000;
     const measured = IN_FLIGHT.map(({ vcpus, bar }) => ({

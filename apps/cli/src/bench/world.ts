@@ -21,8 +21,6 @@ async function eventsPerSecond(milliseconds: number): Promise<number> {
 
 /** Virtual time. */
 export const world: Bench = {
-  name: 'world',
-  description: 'events of virtual time a second',
   async measure({ quick, runs, progress }) {
     const length = quick ? 100 : 1000;
     const rates: number[] = [];
