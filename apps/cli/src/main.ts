@@ -1,6 +1,5 @@
-import type { Shard } from '@remio/experiments';
 import type { STAR_WORK } from '@remio/topology';
-import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import type { BenchOptions } from './bench/index.js';
 import { BENCHES } from './bench/list.js';
 import type { BoardsOptions } from './command-boards.js';
@@ -8,10 +7,7 @@ import type { CHECK_FORMATS, CheckOptions } from './command-check.js';
 import type { ConformOptions } from './command-conform.js';
 import type { DemoOptions } from './command-demo.js';
 import type { ENGINES, RenderOptions } from './command-deploy.js';
-import type { ExperimentOptions } from './command-experiment.js';
-import type { RenderSweepOptions } from './command-experiment-render.js';
 import type { ExportOptions } from './command-export.js';
-import type { GatherOptions } from './command-gather.js';
 import type { GenerateStarOptions } from './command-generate.js';
 import type { GraphOptions } from './command-graph.js';
 import type { HostileOptions } from './command-hostile.js';
@@ -19,37 +15,16 @@ import type { ImportOptions } from './command-import.js';
 import type { KeysOptions } from './command-keys.js';
 import type { RingOptions } from './command-ring.js';
 import type { UpOptions } from './command-up.js';
-import type { SWEEP_ENGINES, SweepEngine } from './deploy/sweep-plan.js';
 import { CommandError, EXIT } from './exit-codes.js';
+import { experimentCommands } from './experiment-commands.js';
+import { collect, whole, words } from './option-values.js';
 
 // What a command needs is loaded when it is asked for: all of it together takes most of a second.
 
-/** The words that an option takes, as whoever reads it has them. */
-const words = <Words extends readonly string[]>(...list: Words): Words => list;
-
-const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
-const whole = (value: string): number => {
-  if (!/^\d+$/.test(value)) throw new InvalidArgumentError('expected a whole number');
-  return Number(value);
-};
 const imageOption = (): Option =>
   new Option('--image <NAME=PATH>', 'disk image of a device (PATH alone: of every device)')
     .argParser(collect)
     .default([]);
-
-const positive = (text: string): number => {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('expected a number of 1 and up.');
-  return value;
-};
-
-const shardOf = (text: string): Shard => {
-  const [, index, of] = /^([1-9]\d*)\/([1-9]\d*)$/.exec(text)?.map(Number) ?? [];
-  if (index === undefined || of === undefined || index > of) {
-    throw new InvalidArgumentError('expected I/N, the number of a part and how many there are: 1/3, 2/3 or 3/3');
-  }
-  return { index, of };
-};
 
 const program = new Command('remio')
   .description('A multi-VM platform with the Bao hypervisor’s Remote I/O, simulated by cooperating processes')
@@ -360,87 +335,9 @@ program
     code = await bench(what, options);
   });
 
-const runs = (command: Command): Command =>
-  command
-    .option('--out <DIR>', 'where results go; ./remio-results/NAME if absent')
-    .option('--parallel <N>', 'runs at a time; the cores there are if absent', positive)
-    .option('--shard <I/N>', 'make only this part of the runs; `gather` puts all N together', shardOf)
-    .option('--no-sensitivity', 'leave out what the conclusion hangs on')
-    .option('--quick', 'a small size, to see that it works: its figures say nothing', false)
-    .option('--json', 'the results as JSON', false);
-
-const experiments = runs(
-  program
-    .command('experiment [FILE]')
-    .description(
-      'run a scaling experiment, in virtual time or on the wall clock, and write a report (docs/experiments.md)',
-    ),
-)
-  .option('--resume <DIR>', 'go on with an experiment that was stopped')
-  .enablePositionalOptions()
-  .addHelpText('after', '\nExamples:\n  remio experiment run backend-structure\n  remio experiment my-experiment.yaml')
-  .action(async (file: string | undefined, options: ExperimentOptions) => {
-    const { experiment } = await import('./command-experiment.js');
-    code = await experiment(file, options);
-  });
-
-runs(experiments.command('run <NAME>').description('run an experiment that comes with Remio')).action(
-  async (name: string, options: ExperimentOptions) => {
-    const { shippedExperiment } = await import('./command-experiment.js');
-    code = await shippedExperiment(name, options);
-  },
-);
-
-experiments
-  .command('list')
-  .description('show the experiments that come with Remio')
-  .option('--json', 'as JSON', false)
-  .action(async (options: { readonly json: boolean }) => {
-    const { listExperiments } = await import('./command-experiment.js');
-    listExperiments(options.json);
-  });
-
-experiments
-  .command('gather <DIR...>')
-  .description('put the shards of an experiment together: what one run of it would have made, with one report')
-  .option('--out <DIR>', 'where that goes; ./remio-results/NAME if absent')
-  .option('--json', 'the results as JSON', false)
-  .addHelpText(
-    'after',
-    '\nExample:\n  remio experiment run boards --shard 1/2 --out one; remio experiment run boards --shard 2/2 --out two\n  remio experiment gather one two',
-  )
-  .action(async (directories: readonly string[], options: GatherOptions) => {
-    const { gatherShards } = await import('./command-gather.js');
-    code = await gatherShards(directories, options);
-  });
-
-experiments
-  .command('render')
-  .description('write files with which a cluster makes the shards of an experiment, and gathers them')
-  .addArgument(
-    new Argument('<ENGINE>', 'what they are for').choices(words<typeof SWEEP_ENGINES>('swarm', 'kubernetes')),
-  )
-  .argument('<EXPERIMENT>', 'its file, or the name of one that comes with Remio')
-  .requiredOption('--shards <N>', 'parts, each made by a container', positive)
-  .option('-o, --output <DIRECTORY>', 'write there', '.')
-  .option('--parallel <N>', 'runs at a time in each, and so the CPUs that it gets', positive, 1)
-  .option('--no-sensitivity', 'leave out what the conclusion hangs on')
-  .option('--quick', 'a small size, to see that it works: its figures say nothing', false)
-  .option('--json', 'what was written, as JSON', false)
-  .addHelpText('after', '\nExample:\n  remio experiment render kubernetes frontends --shards 8 -o frontends')
-  .action(async (engine: SweepEngine, experiment: string, options: RenderSweepOptions) => {
-    const { renderExperiment } = await import('./command-experiment-render.js');
-    code = renderExperiment(engine, experiment, options);
-  });
-
-experiments
-  .command('compare <A> <B>')
-  .description('what changed between two folders of results, with confidence intervals')
-  .option('--json', 'as JSON', false)
-  .action(async (from: string, to: string, options: { readonly json: boolean }) => {
-    const { compareExperiments } = await import('./command-experiment.js');
-    code = compareExperiments(from, to, options.json);
-  });
+experimentCommands(program, (ended) => {
+  code = ended;
+});
 
 try {
   await program.parseAsync();

@@ -17,7 +17,8 @@ import {
   shippedNames,
   summarize,
 } from './index.js';
-import { filesOf, planOf } from './testing/plans.js';
+import { filesOf } from './testing/folders.js';
+import { planOf } from './testing/plans.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'experiments-'));
 afterAll(() => rmSync(directory, { recursive: true }));

@@ -18,7 +18,8 @@ import {
   shardNote,
   writeResults,
 } from './index.js';
-import { filesOf, planOf } from './testing/plans.js';
+import { filesOf } from './testing/folders.js';
+import { planOf } from './testing/plans.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'shards-'));
 afterAll(() => rmSync(directory, { recursive: true }));
