@@ -200,7 +200,7 @@ describe('mistakes of the operator', () => {
     ['a missing image', ['up', 'deploy/topologies/ping-aarch64.yaml', '--image', 'none.img'], 'cannot be used'],
     ['an unknown command', ['fly'], 'unknown command'],
     ['a recording that is none', ['replay', 'package.json'], 'package.json: '],
-    ['a missing recording', ['replay', 'none.json'], 'none.json'],
+    ['a missing recording', ['replay', 'none.json'], "open 'none.json'; give the path of a vector"],
   ])('%s: exit code 2', async (_, args, text) => {
     const ended = await remio(...args);
     expect(ended.code).toBe(2);

@@ -52,10 +52,12 @@ export async function runVectorFile(
       take(rest.value);
     }
   } catch (error) {
-    if (error instanceof RunnerError || (error instanceof Error && 'code' in error)) {
-      return { ok: false, error: error.message };
-    }
-    throw error;
+    if (error instanceof RunnerError) return { ok: false, error: error.message };
+    if (!(error instanceof Error && 'code' in error)) throw error;
+    return {
+      ok: false,
+      error: `it cannot be read: ${error.message}; give the path of a vector, such as \`remio up --record\` writes`,
+    };
   }
   const { run } = state;
   if (run === undefined) return { ok: false, error: 'not a vector' };
