@@ -20,6 +20,7 @@ import {
   VIRTQ_DESC_F_WRITE,
 } from '@remio/virtio-spec';
 import { ChainBuilder } from './chain-builder.js';
+import { FarLook } from './far-look.js';
 import { eventWish, locatePackedAreas, type PackedAreas, RingPositions } from './packed-layout.js';
 import { readError, type SavedChain, TakenChains, type TakenKind } from './taken-chains.js';
 import type { DeviceQueue, Popped, QueueConfig, QueueError, Recalled, Used } from './types.js';
@@ -72,10 +73,7 @@ export class PackedDeviceQueue implements DeviceQueue {
   #notifications = true;
   /** What the driver shall know of {@link #notifications} is not in memory yet. */
   #unsaid = false;
-  /** The word that far memory was last told of it; undefined: not known. */
-  #said: number | undefined = 0;
-  /** The driver has notified since far memory was looked at for what it says. */
-  #notified = false;
+  readonly #far: FarLook;
   /** The Driver Event Suppression structure when it was last read; undefined: never. */
   #wish: number | undefined;
   #error: QueueError | undefined;
@@ -89,6 +87,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#indirect = hasFeature(features, VIRTIO_F_INDIRECT_DESC);
     this.#inOrder = hasFeature(features, VIRTIO_F_IN_ORDER);
     this.#taken = new TakenChains(this.#inOrder);
+    this.#far = new FarLook(memory, areas.deviceEvent, EVENT_SUPPRESS_SIZE);
   }
 
   /** Makes a queue run that the driver has programmed. */
@@ -106,7 +105,7 @@ export class PackedDeviceQueue implements DeviceQueue {
   }
 
   notified(): void {
-    this.#notified = true;
+    this.#far.notified();
   }
 
   pop(): Popped {
@@ -254,7 +253,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.#used = used;
     this.#unsignalled = unsignalled;
     this.#taken = taken;
-    this.#said = undefined;
+    this.#far.forget();
     this.setNotifications(notifications);
   }
 
@@ -287,32 +286,23 @@ export class PackedDeviceQueue implements DeviceQueue {
     return true;
   }
 
-  /**
-   * Looks at the next descriptor in far memory; false if it is not local yet. Where notifications are wanted and the
-   * driver was not told, it is told with the look, or, where nothing was available before it was told, looked at once more.
-   */
+  /** Looks at the next descriptor in far memory, and at what the driver wants; false if it is not local yet. */
   #look(at: number): boolean {
-    const memory = this.#memory;
-    const local = memory.need(at, PDESC_SIZE, 'read');
-    if (local) {
+    const available = (): boolean => {
       this.#readWish();
-      if (this.#ring.owner(this.#avail, memory.loadU16(at + PDESC_FLAGS)) !== 'earlier') return true;
-    }
-    const asked = !this.#notifications || this.#said === this.#wishWord();
-    // It was empty before the driver notified, who will not notify again.
-    if (asked && !(local && this.#notified && this.#notifications)) return local;
-    this.#notified = false;
-    this.#writeWish();
-    memory.afresh(at, PDESC_SIZE);
-    return memory.need(at, PDESC_SIZE, 'read');
+      return this.#ring.owner(this.#avail, this.#memory.loadU16(at + PDESC_FLAGS)) !== 'earlier';
+    };
+    return this.#far.look(at, PDESC_SIZE, available, this.#notifications ? this.#wishWord() : undefined);
   }
 
   /** Writes the Device Event Suppression structure as one word, so that the driver never sees half of it. */
   #writeWish(): void {
     const memory = this.#memory;
     const word = this.#wishWord();
-    if (memory.far && this.#said === word) return;
-    this.#said = word;
+    if (memory.far) {
+      this.#far.tell(word);
+      return;
+    }
     memory.storeU32(this.#areas.deviceEvent, word);
     memory.written(this.#areas.deviceEvent, EVENT_SUPPRESS_SIZE);
   }

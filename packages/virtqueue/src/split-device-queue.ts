@@ -24,6 +24,7 @@ import {
   VIRTQ_USED_F_NO_NOTIFY,
 } from '@remio/virtio-spec';
 import { ChainBuilder } from './chain-builder.js';
+import { FarLook } from './far-look.js';
 import type { InFlightTable } from './in-flight-table.js';
 import { distance, locateSplitAreas, needsEvent, type SplitAreas } from './split-layout.js';
 import { readError, type SavedChain, TakenChains, type TakenKind } from './taken-chains.js';
@@ -65,10 +66,7 @@ export class SplitDeviceQueue implements DeviceQueue {
   #notifications = true;
   /** What the driver shall know of {@link #notifications} is not in memory yet. */
   #unsaid = false;
-  /** What far memory was last told of it: the event index or the flags; undefined: not known. */
-  #said: number | undefined = 0;
-  /** The driver has notified since far memory was looked at for what it says. */
-  #notified = false;
+  readonly #far: FarLook;
   /** The driver's event index or flags when it was last read; undefined: never. */
   #wish: number | undefined;
   #error: QueueError | undefined;
@@ -90,6 +88,7 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#indirect = hasFeature(features, VIRTIO_F_INDIRECT_DESC);
     this.#inOrder = hasFeature(features, VIRTIO_F_IN_ORDER);
     this.#taken = new TakenChains(this.#inOrder);
+    this.#far = new FarLook(memory, this.#toldAt, 2);
   }
 
   /**
@@ -115,7 +114,7 @@ export class SplitDeviceQueue implements DeviceQueue {
   }
 
   notified(): void {
-    this.#notified = true;
+    this.#far.notified();
   }
 
   pop(): Popped {
@@ -144,7 +143,7 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#lastAvail = (this.#lastAvail + 1) & 0xffff;
     if (memory.far) {
       // Only now: while nothing is taken, the driver may as well notify.
-      if (!this.#notifications && !this.#eventIdx) this.#tell(VIRTQ_USED_F_NO_NOTIFY);
+      if (!this.#notifications && !this.#eventIdx) this.#far.tell(VIRTQ_USED_F_NO_NOTIFY);
     } else if (this.#eventIdx && this.#notifications) {
       memory.storeU16(this.#availEvent, this.#lastAvail);
       memory.written(this.#availEvent, 2);
@@ -259,7 +258,7 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#usedIdx = usedIdx;
     this.#signalled = usedIdx;
     this.#lastAvail = (usedIdx + heads.length) & 0xffff;
-    this.#said = undefined;
+    this.#far.forget();
     this.setNotifications(true);
     return ok(undefined);
   }
@@ -286,13 +285,18 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.#usedIdx = usedIdx;
     this.#signalled = signalled;
     this.#taken = taken;
-    this.#said = undefined;
+    this.#far.forget();
     this.setNotifications(notifications);
   }
 
   /** Where the device says up to which entry it wants no notification. */
   get #availEvent(): number {
     return this.#areas.used + USED_RING + USED_ELEMENT_SIZE * this.size;
+  }
+
+  /** Where the device says whether it wants notifications: the event index or the flags. */
+  get #toldAt(): number {
+    return this.#eventIdx ? this.#availEvent : this.#areas.used + USED_FLAGS;
   }
 
   /** Where the driver says whether it wants interrupts, or after which used element. */
@@ -308,39 +312,23 @@ export class SplitDeviceQueue implements DeviceQueue {
     return WAIT;
   }
 
-  /**
-   * Looks at the ring in far memory; false if it is not local yet. Where notifications are wanted and the driver was not
-   * told, it is told with the look, or, where the ring was seen empty before it was told, looked at once more (2.7.10).
-   */
+  /** Looks at the ring in far memory, and at what the driver wants; false if it is not local yet. */
   #look(): boolean {
     const memory = this.#memory;
     const { avail } = this.#areas;
-    const local = memory.need(avail, AVAIL_RING, 'read');
-    if (local && memory.need(this.#wishAt, 2, 'read')) this.#wish = memory.loadU16(this.#wishAt);
-    if (local && memory.loadU16(avail + AVAIL_IDX) !== this.#lastAvail) return true;
-    const asked = !this.#notifications || this.#said === (this.#eventIdx ? this.#lastAvail : 0);
-    // It was empty before the driver notified, who will not notify again.
-    if (asked && !(local && this.#notified && this.#notifications)) return local;
-    this.#notified = false;
-    this.#tell(this.#eventIdx ? this.#lastAvail : 0);
-    memory.afresh(avail, AVAIL_RING);
-    return memory.need(avail, AVAIL_RING, 'read');
-  }
-
-  /** Tells far memory whether notifications are wanted. */
-  #tell(word: number): void {
-    if (this.#said === word) return;
-    this.#said = word;
-    const at = this.#eventIdx ? this.#availEvent : this.#areas.used + USED_FLAGS;
-    this.#memory.storeU16(at, word);
-    this.#memory.written(at, 2);
+    const available = (): boolean => {
+      if (memory.need(this.#wishAt, 2, 'read')) this.#wish = memory.loadU16(this.#wishAt);
+      return memory.loadU16(avail + AVAIL_IDX) !== this.#lastAvail;
+    };
+    const word = this.#eventIdx ? this.#lastAvail : 0;
+    return this.#far.look(avail, AVAIL_RING, available, this.#notifications ? word : undefined);
   }
 
   /** Tells the driver whether notifications are wanted; false if memory is not local yet. */
   #say(): boolean {
     if (!this.#unsaid) return true;
     const memory = this.#memory;
-    const at = this.#eventIdx ? this.#availEvent : this.#areas.used + USED_FLAGS;
+    const at = this.#toldAt;
     if (!memory.need(at, 2, 'write')) return false;
     this.#unsaid = false;
     memory.storeU16(at, this.#eventIdx ? this.#lastAvail : this.#notifications ? 0 : VIRTQ_USED_F_NO_NOTIFY);
