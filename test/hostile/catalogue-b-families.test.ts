@@ -32,13 +32,21 @@ const orThrow = <T>(
 
 /** Nanoseconds of the vCPU’s clock after which a program that has nothing yet ends all the same: nothing may come. */
 const LONG = 60_000_000_000n;
+/** How often it asks at least, however long it took. */
+const TURNS = 60;
 /** What the programs of honest devices must have got, for whoever asks. */
 const got = new Map<string, number>();
 
-/** Does something again and again, until it has enough or nothing more is to be expected. */
+/**
+ * Does something again and again, until it has enough or nothing more is to be expected. Time alone says nothing of
+ * that: minutes pass on the vCPU while a busy host does something else, and the device has had no turn.
+ */
 async function until(cpu: GuestCpu, turn: () => Promise<boolean>): Promise<void> {
   const end = cpu.counter() + LONG;
-  while (!(await turn()) && cpu.counter() < end) await VcpuTimer.of(cpu).waitForInterrupt(cpu.counter() + LONG / 60n);
+  for (let turns = 0; turns < TURNS || cpu.counter() < end; turns += 1) {
+    if (await turn()) return;
+    await VcpuTimer.of(cpu).waitForInterrupt(cpu.counter() + LONG / BigInt(TURNS));
+  }
 }
 
 /** A cable that gives every frame back. */
