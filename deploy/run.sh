@@ -5,8 +5,8 @@
 # all of them are made, and makes RESULTS/gathered.
 set -euo pipefail
 remio=/app/apps/cli/dist/main.js
-# As `remio up` starts a platform's processes: young objects in as much memory as a CPU's cache holds.
-node=(node --max-semi-space-size=4)
+# As `remio up` starts a platform's processes: young objects in as much memory as a CPU's cache holds, and all of them there.
+node=(node --max-semi-space-size=4 --no-allocation-site-pretenuring)
 what=${1:-}
 [ $# -gt 0 ] && shift
 case "$what" in

@@ -21,7 +21,7 @@ describe('the command line', () => {
         else if (!seen.has(path)) open.push(path);
       }
     }
-    expect([...libraries]).toEqual(['commander']);
+    expect([...libraries]).toEqual(['node:v8', '@remio/base', 'commander']);
     expect(seen).toContain('experiment-commands.ts');
   });
 });

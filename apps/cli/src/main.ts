@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { NO_PRETENURING } from '@remio/base';
 import type { STAR_WORK } from '@remio/topology';
 import { Argument, Command, CommanderError, Option } from 'commander';
 import type { BenchOptions } from './bench/index.js';
@@ -20,6 +22,8 @@ import { experimentCommands } from './experiment-commands.js';
 import { collect, whole, words } from './option-values.js';
 
 // What a command needs is loaded when it is asked for: all of it together takes most of a second.
+
+setFlagsFromString(NO_PRETENURING);
 
 const imageOption = (): Option =>
   new Option('--image <NAME=PATH>', 'disk image of a device (PATH alone: of every device)')

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { join } from 'node:path';
+import { NO_PRETENURING } from '@remio/base';
 import { STDIO_VARIABLE } from '@remio/host-io';
 import { METRICS_VARIABLE } from '@remio/metrics';
 
@@ -162,7 +163,7 @@ export class Supervisor {
   }
 
   #spawn(spec: ChildSpec): Child {
-    const flags = [`--max-semi-space-size=${YOUNG_MIB}`, ...process.execArgv];
+    const flags = [`--max-semi-space-size=${YOUNG_MIB}`, NO_PRETENURING, ...process.execArgv];
     const node = [process.execPath, ...flags, spec.entry, ...spec.args];
     const [command = process.execPath, ...args] =
       spec.hostCpu === undefined ? node : ['taskset', '-c', String(spec.hostCpu), ...node];

@@ -7,4 +7,5 @@ export * from './result.js';
 export * from './saved-state.js';
 export * from './stream-pair.js';
 export * from './u64.js';
+export * from './v8-flags.js';
 export * from './variates.js';

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
+import { NO_PRETENURING } from '@remio/base';
 import type { Settings } from './language.js';
 import type { Outcome } from './outcome.js';
 import type { Factors } from './run-point.js';
@@ -54,10 +55,13 @@ export class RunPool {
   }
 
   #start(): Worker {
-    const process = fork(join(import.meta.dirname, 'point-process.js'), { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
-    this.#children.add(process);
-    process.once('exit', () => this.#children.delete(process));
-    return new Worker(process);
+    const child = fork(join(import.meta.dirname, 'point-process.js'), {
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      execArgv: [NO_PRETENURING, ...process.execArgv],
+    });
+    this.#children.add(child);
+    child.once('exit', () => this.#children.delete(child));
+    return new Worker(child);
   }
 }
 

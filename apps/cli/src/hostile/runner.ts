@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
+import { NO_PRETENURING } from '@remio/base';
 import type { HostileAnswer, HostileCopy, HostileJob } from './job.js';
 
 /** Milliseconds beyond a job's own bound after which its process has stopped giving way. */
@@ -35,6 +36,7 @@ export class HostileRunner {
     if (this.#child !== undefined) return this.#child;
     const child = fork(join(import.meta.dirname, 'worker.js'), this.#args, {
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      execArgv: [NO_PRETENURING, ...process.execArgv],
     });
     this.#child = child;
     const ready = await next(child, START_MS, () => {});
