@@ -6,7 +6,8 @@ import type { Environment } from '../run-folder.js';
 import type { SensitivityRow } from '../sensitivity.js';
 import { nameOf, type PointSummary, show } from '../summary.js';
 import { findings, METRIC_TEXT, sensitivityText } from './findings.js';
-import { lawsOf, type Plot } from './plots.js';
+import { lawsOf } from './laws.js';
+import type { Plot } from './plot.js';
 
 const escaped = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
