@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -32,6 +32,27 @@ describe('a supervisor', () => {
     await supervisor.stop();
     expect(events.filter(({ kind }) => kind === 'started')).toHaveLength(6);
     expect(events.at(-1)).toMatchObject({ name: 'failing', how: 'given up after 5 restarts in 30 s', failed: true });
+  });
+
+  it('gives its processes the flags that containers have, then those that it was given itself', async () => {
+    const told = join(scratch, 'flags.json');
+    const write = `require('node:fs').writeFileSync(${JSON.stringify(told)}, JSON.stringify(process.execArgv))`;
+    const ended = deferred<void>();
+    const supervisor = new Supervisor(scratch, (event) => {
+      if (event.kind === 'ended') ended.resolve(undefined);
+    });
+    await supervisor.start({
+      name: 'telling',
+      entry: entry('telling', `${write}; process.exit(0)`),
+      args: [],
+      restart: false,
+    });
+    await ended.promise;
+    await supervisor.stop();
+    const run = readFileSync(join(import.meta.dirname, '../../../deploy/run.sh'), 'utf8');
+    const [, containers = ''] = /^node=\(node (.+)\)$/m.exec(run) ?? [];
+    expect(containers).toContain('--no-allocation-site-pretenuring');
+    expect(JSON.parse(readFileSync(told, 'utf8'))).toEqual([...containers.split(' '), ...process.execArgv]);
   });
 
   it('says what may be wrong with the host where a process touched memory that is not there', async () => {
