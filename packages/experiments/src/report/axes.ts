@@ -76,3 +76,15 @@ export const color = (series: readonly Series[]): object => ({
   sort: series.map(({ label }) => label),
   legend: series.length > 1 ? { orient: 'bottom', columns: 2 } : null,
 });
+
+/** A panel for each value of a field, two in a row where there are several series. */
+export const panels = (series: readonly Series[], field: string, sort: readonly unknown[]): object => ({
+  columns: series.length > 1 ? 2 : 1,
+  facet: { field, type: 'nominal', title: null, sort, header: { labelLimit: 260 } },
+});
+
+/** The size of such a panel. */
+export const panelSize = (series: readonly Series[]): object => ({
+  width: series.length > 1 ? WIDTH / 2.1 : WIDTH,
+  height: HEIGHT * 0.7,
+});

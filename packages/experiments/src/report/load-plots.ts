@@ -1,6 +1,6 @@
 import type { Plan } from '../plan.js';
 import { uslThroughput } from '../usl.js';
-import { color, HEIGHT, type Row, type Series, us, WIDTH, type X } from './axes.js';
+import { color, HEIGHT, panelSize, panels, type Row, type Series, us, WIDTH, type X } from './axes.js';
 import { lawsOf } from './laws.js';
 import type { Spec } from './plot.js';
 
@@ -91,17 +91,13 @@ export function latencyBands(series: readonly Series[], x: X): Spec {
     caption: 'The line is the median; the bands reach to the 99th and to the 99.9th percentile.',
     spec: {
       data: { values: rows },
-      columns: series.length > 1 ? 2 : 1,
-      facet: {
-        field: 'series',
-        type: 'nominal',
-        title: null,
-        sort: series.map(({ label }) => label),
-        header: { labelLimit: 260 },
-      },
+      ...panels(
+        series,
+        'series',
+        series.map(({ label }) => label),
+      ),
       spec: {
-        width: series.length > 1 ? WIDTH / 2.1 : WIDTH,
-        height: HEIGHT * 0.7,
+        ...panelSize(series),
         layer: [
           area('p999', 0.18),
           area('p99', 0.35),

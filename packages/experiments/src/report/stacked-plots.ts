@@ -1,24 +1,16 @@
 import { HOP_TEXT, HOPS } from '@remio/world';
 import { FRAME_HOPS, PROCESS_GROUPS } from '../outcome.js';
 import { meanOf } from '../summary.js';
-import { HEIGHT, type Row, type Series, us, WIDTH, type X } from './axes.js';
+import { panelSize, panels, type Row, type Series, us, type X } from './axes.js';
 import type { Spec } from './plot.js';
 
 /** Bars side by side for every point, stacked by kind. */
 function stacked(series: readonly Series[], x: X, rows: readonly Row[], kinds: readonly string[], y: object): object {
   return {
     data: { values: rows },
-    columns: series.length > 1 ? 2 : 1,
-    facet: {
-      field: 'facet',
-      type: 'nominal',
-      title: null,
-      sort: [...new Set(rows.map((row) => row['facet']))],
-      header: { labelLimit: 260 },
-    },
+    ...panels(series, 'facet', [...new Set(rows.map((row) => row['facet']))]),
     spec: {
-      width: series.length > 1 ? WIDTH / 2.1 : WIDTH,
-      height: HEIGHT * 0.7,
+      ...panelSize(series),
       mark: { type: 'bar' },
       encoding: {
         x: {
